@@ -1,0 +1,1 @@
+"""The datapath: packets in, policy decided, records out."""

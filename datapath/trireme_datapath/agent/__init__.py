@@ -1,0 +1,1 @@
+"""The agent: one process that runs a backend, an engine and a pipeline."""

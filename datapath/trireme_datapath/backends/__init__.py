@@ -1,0 +1,1 @@
+"""Sources of packets: thin loops around the engine."""

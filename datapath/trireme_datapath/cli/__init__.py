@@ -1,0 +1,1 @@
+"""The commands that the datapath adds to `trireme-collector`."""

@@ -1,0 +1,1 @@
+"""The policy: its model, its file, its compiled form and its explanation."""

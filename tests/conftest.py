@@ -1,0 +1,53 @@
+"""What every test shares: hypothesis profiles, and live tests only when asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Deterministic by default: the same examples on every machine, so a red run can be repeated.
+# The fuzz environment asks for many, fresh ones.
+settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    derandomize=False,
+    max_examples=20_000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+_TESTS = Path(__file__).parent
+# Tests with these marks need more than Python: they run when their mark or their path is named.
+_ON_REQUEST = ("bench", "live")
+
+
+def _named(config: pytest.Config, mark: str) -> bool:
+    directory = _TESTS / mark
+    if mark in config.getoption("markexpr"):
+        return True
+    for argument in config.invocation_params.args:
+        path = Path(str(argument).partition("::")[0])
+        path = path if path.is_absolute() else config.invocation_params.dir / path
+        if path.exists() and path.resolve().is_relative_to(directory):
+            return True
+    return False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that run only on request, unless they were requested."""
+    absent = [mark for mark in _ON_REQUEST if not _named(config, mark)]
+    left_out = [item for item in items if any(item.get_closest_marker(m) for m in absent)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

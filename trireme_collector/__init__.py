@@ -1,0 +1,1 @@
+"""One event pipeline for a Linux host that enforces network policy."""

@@ -1,0 +1,1 @@
+"""The `trireme-collector` command line."""

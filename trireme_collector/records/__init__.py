@@ -1,0 +1,1 @@
+"""The records that flow from the datapath to the collectors."""
