@@ -1,0 +1,231 @@
+"""Finding, loading and describing plugins. Nothing else in the project touches a hook."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from trireme_collector import hookspecs
+from trireme_collector.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    import msgspec
+
+    from trireme_collector.hookspecs import CollectorSpec
+
+__all__ = ["PluginInfo", "PluginState", "Registry"]
+
+OWN_DISTRIBUTION = "trireme-collector"
+
+
+class PluginState(enum.StrEnum):
+    """How far a plugin got."""
+
+    AVAILABLE = "available"
+    LOADED = "loaded"
+    BROKEN = "broken"
+    BLOCKED = "blocked"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PluginInfo:
+    """A plugin as ``plugins list`` shows it.
+
+    Attributes:
+        name: The name of the entry point.
+        module: What the entry point names.
+        distribution: The installed distribution it belongs to, with its version.
+        state: How far it got.
+        error: Why it is broken or blocked.
+        collectors: What it offers, once it is loaded.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    state: PluginState
+    error: BaseException | None = None
+    collectors: tuple[CollectorSpec[msgspec.Struct], ...] = ()
+
+
+class Registry:
+    """The plugins that are installed, loaded when they are first asked for.
+
+    Args:
+        allow: The names of plugins that may load; None allows all. Built-in ones need to be
+            named too.
+        deny: The names of plugins that may not load, whatever `allow` says.
+        entry_points: The entry points to use instead of the installed ones, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] = (),
+        entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
+    ) -> None:
+        """Read the names of the installed plugins; load none."""
+        self._allow = None if allow is None else frozenset(allow)
+        self._deny = frozenset(deny)
+        self._manager = pluggy.PluginManager(hookspecs.ENTRY_POINT_GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._entry_points: dict[str, list[importlib.metadata.EntryPoint]] = {}
+        self._loaded: dict[str, PluginInfo] = {}
+        found = (
+            importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+            if entry_points is None
+            else entry_points
+        )
+        for entry_point in found:
+            known = self._entry_points.setdefault(entry_point.name, [])
+            if entry_point not in known:
+                known.append(entry_point)
+
+    def register(self, plugin: object, *, name: str) -> PluginInfo:
+        """Add a plugin that is not installed, such as one an embedder defines in its own code.
+
+        Raises:
+            PluginError: The name is taken, or the plugin is broken.
+        """
+        if name in self._loaded or name in self._entry_points:
+            msg = f"cannot register plugin {name!r}: the name is taken; choose another"
+            raise PluginError(msg)
+        info = self._admit(plugin, name=name, module=repr(plugin), distribution="(registered)")
+        self._loaded[name] = info
+        if info.error is not None:
+            raise self._broken(info)
+        return info
+
+    def names(self) -> Sequence[str]:
+        """Give the names of all plugins, sorted, without loading any."""
+        return sorted({*self._entry_points, *self._loaded})
+
+    def describe(self, name: str, *, load: bool = True) -> PluginInfo:
+        """Tell about one plugin; a broken or blocked one is described, not raised.
+
+        Raises:
+            PluginError: There is no plugin of this name.
+        """
+        if name in self._loaded:
+            return self._loaded[name]
+        entry_points = self._entry_points.get(name)
+        if not entry_points:
+            raise self._unknown(name)
+        entry_point = entry_points[0]
+        info = PluginInfo(
+            name=name,
+            module=entry_point.value,
+            distribution=" and ".join(map(_distribution, entry_points)),
+            state=PluginState.AVAILABLE,
+        )
+        if not self._allowed(name):
+            reason = "on the deny list" if name in self._deny else "not on the allow list"
+            error = PluginError(f"plugin {name!r} is {reason} of the configuration")
+            return dataclasses.replace(info, state=PluginState.BLOCKED, error=error)
+        if not load:
+            return info
+        if len(entry_points) > 1:
+            error = PluginError(
+                f"plugin {name!r} is offered by {info.distribution}; uninstall all but one"
+            )
+            info = dataclasses.replace(info, state=PluginState.BROKEN, error=error)
+        else:
+            info = self._load(entry_point, info)
+        self._loaded[name] = info
+        return info
+
+    def describe_all(self) -> Sequence[PluginInfo]:
+        """Load every plugin that may load, and tell about all of them."""
+        return [self.describe(name) for name in self.names()]
+
+    def collector_spec(self, name: str) -> CollectorSpec[msgspec.Struct]:
+        """Give the collector of this name, loading its plugin.
+
+        Raises:
+            PluginError: It is unknown, blocked or broken; the message says which and why.
+        """
+        info = self.describe(name)
+        if info.error is not None:
+            raise self._broken(info)
+        for spec in info.collectors:
+            if spec.name == name:
+                return spec
+        offered = ", ".join(repr(spec.name) for spec in info.collectors) or "none"
+        msg = (
+            f"plugin {name!r} ({info.distribution}) offers no collector of that name, but"
+            f" {offered}; name its entry point like its collector"
+        )
+        raise PluginError(msg)
+
+    def _allowed(self, name: str) -> bool:
+        return name not in self._deny and (self._allow is None or name in self._allow)
+
+    def _load(self, entry_point: importlib.metadata.EntryPoint, info: PluginInfo) -> PluginInfo:
+        try:
+            plugin = entry_point.load()
+        except Exception as error:  # noqa: BLE001  a plugin's import may raise anything; it is kept and shown
+            return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
+        return self._admit(
+            plugin, name=info.name, module=info.module, distribution=info.distribution
+        )
+
+    def _admit(
+        self, plugin: object, *, name: str, module: str, distribution: str
+    ) -> PluginInfo:
+        info = PluginInfo(
+            name=name, module=module, distribution=distribution, state=PluginState.LOADED
+        )
+        try:
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+            specs = tuple(self._hook_collectors(plugin))
+        except Exception as error:  # noqa: BLE001  a plugin's hook may raise anything; it is kept and shown
+            self._manager.unregister(name=name)
+            return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
+        return dataclasses.replace(info, collectors=specs)
+
+    def _hook_collectors(self, plugin: object) -> Iterable[CollectorSpec[msgspec.Struct]]:
+        """Call the hook of this plugin alone."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        caller = self._manager.subset_hook_caller("trireme_register_collectors", others)
+        for specs in caller():
+            for spec in specs:
+                if not isinstance(spec, hookspecs.CollectorSpec):
+                    msg = (
+                        "trireme_register_collectors must return CollectorSpec objects, got"
+                        f" {type(spec).__name__}"
+                    )
+                    raise PluginError(msg)
+                yield spec
+
+    def _broken(self, info: PluginInfo) -> PluginError:
+        error = info.error
+        if isinstance(error, PluginError):
+            return error
+        msg = (
+            f"plugin {info.name!r} ({info.distribution}, {info.module}) is broken:"
+            f" {type(error).__name__}: {error}; fix or uninstall it, or take it out of the"
+            " configuration"
+        )
+        wrapped = PluginError(msg)
+        wrapped.__cause__ = error
+        return wrapped
+
+    def _unknown(self, name: str) -> PluginError:
+        known = ", ".join(self.names()) or "none"
+        return PluginError(
+            f"there is no plugin {name!r}; installed are: {known}. Install the distribution that"
+            f" has the entry point {name!r} in the group {hookspecs.ENTRY_POINT_GROUP!r}"
+        )
+
+
+def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
+    distribution = entry_point.dist
+    return "(unknown)" if distribution is None else f"{distribution.name} {distribution.version}"
