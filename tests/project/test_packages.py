@@ -1,0 +1,164 @@
+"""Packages on disk, packages in setup.cfg and packages in the wheel are the same packages."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE_ROOTS = (ROOT, ROOT / "datapath", ROOT / "plugins")
+DATA_SUFFIXES = {".pcap", ".toml"}
+
+
+def configuration() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def directories() -> dict[str, Path]:
+    """Map each top-level package to its directory."""
+    return {
+        init.parent.name: init.parent
+        for source_root in SOURCE_ROOTS
+        for init in source_root.glob("trireme_*/__init__.py")
+    }
+
+
+def packages_on_disk() -> set[str]:
+    return {
+        ".".join((name, *init.parent.relative_to(directory).parts))
+        for name, directory in directories().items()
+        for init in directory.rglob("__init__.py")
+    }
+
+
+def files_on_disk() -> set[str]:
+    """List every file that belongs into the wheel, as the wheel names it."""
+    return {
+        f"{name}/{path.relative_to(directory).as_posix()}"
+        for name, directory in directories().items()
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Build the wheel from a clean copy: leftovers of an earlier build cannot reach it."""
+    base = tmp_path_factory.mktemp("wheel")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, base / name)
+    for directory in directories().values():
+        shutil.copytree(
+            directory,
+            base / directory.relative_to(ROOT),
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(base / "dist")],
+        cwd=base,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = (base / "dist").glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_source_roots_hold_packages() -> None:
+    assert {"trireme_collector", "trireme_datapath"} <= directories().keys()
+
+
+def test_setup_cfg_names_every_package_on_disk() -> None:
+    listed = configuration()["options"]["packages"].split()
+    assert len(listed) == len(set(listed)), "a package is listed twice"
+    assert set(listed) == packages_on_disk()
+
+
+def test_setup_cfg_finds_every_top_level_package() -> None:
+    lines = configuration()["options"]["package_dir"].strip().splitlines()
+    mapping = {name.strip(): where.strip() for name, _, where in (x.partition("=") for x in lines)}
+    assert mapping == {
+        name: directory.relative_to(ROOT).as_posix() for name, directory in directories().items()
+    }
+
+
+def test_every_module_lies_in_a_package() -> None:
+    strays = [
+        path.relative_to(ROOT).as_posix()
+        for directory in directories().values()
+        for path in directory.rglob("*.py")
+        if not (path.parent / "__init__.py").exists()
+    ]
+    assert strays == []
+
+
+def test_every_distributed_package_says_that_it_is_typed() -> None:
+    assert [
+        n for n, directory in directories().items() if not (directory / "py.typed").exists()
+    ] == []
+
+
+@pytest.mark.xdist_group("wheel")
+def test_the_wheel_holds_what_is_on_disk(wheel: zipfile.ZipFile) -> None:
+    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert shipped == files_on_disk()
+
+
+@pytest.mark.xdist_group("wheel")
+def test_the_wheel_carries_the_licence_and_the_metadata(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    text = wheel.read(metadata).decode()
+    assert "\nLicense-Expression: Apache-2.0\n" in text
+    assert "\nRequires-Python: >=3.11\n" in text
+    assert any(n.endswith("/LICENSE") for n in wheel.namelist())
+
+
+def test_no_other_kind_of_file_hides_in_a_package() -> None:
+    kinds = {Path(name).suffix for name in files_on_disk() if not name.endswith("/py.typed")}
+    assert kinds <= DATA_SUFFIXES | {".py"}
+
+
+def entry_points() -> list[importlib.metadata.EntryPoint]:
+    found = []
+    for group, lines in configuration()["options.entry_points"].items():
+        for line in lines.strip().splitlines():
+            name, _, value = (part.strip() for part in line.partition("="))
+            found.append(importlib.metadata.EntryPoint(name=name, value=value, group=group))
+    return found
+
+
+@pytest.mark.parametrize("entry_point", entry_points(), ids=lambda e: f"{e.group}:{e.name}")
+def test_every_entry_point_loads(entry_point: importlib.metadata.EntryPoint) -> None:
+    assert entry_point.load() is not None
+
+
+def test_entry_points_are_sorted_within_their_group() -> None:
+    names = [(entry_point.group, entry_point.name) for entry_point in entry_points()]
+    groups = list(configuration()["options.entry_points"])
+    assert names == sorted(names, key=lambda pair: (groups.index(pair[0]), pair[1]))
+
+
+def test_the_version_is_the_one_installed() -> None:
+    installed = importlib.metadata.version("trireme-collector")
+    assert installed == configuration()["metadata"]["version"]
+
+
+@pytest.mark.skipif(
+    "TRIREME_TEST_INSTALLED" not in os.environ, reason="only where a wheel is what is tested"
+)
+@pytest.mark.parametrize("name", sorted(directories()))
+def test_the_installed_packages_are_tested_and_not_the_tree(name: str) -> None:
+    where = Path(importlib.import_module(name).__file__ or "")
+    assert not where.is_relative_to(directories()[name]), where
