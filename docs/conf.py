@@ -1,0 +1,36 @@
+"""Configuration of the documentation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+project = "trireme-collector"
+author = "The trireme-collector maintainers"
+project_copyright = "The trireme-collector maintainers, Apache-2.0"
+release = importlib.metadata.version("trireme-collector")
+version = ".".join(release.split(".")[:2])
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown"}
+default_role = "py:obj"
+highlight_language = "none"
+nitpicky = False  # names of the standard library would need its inventory, and so the network
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"trireme-collector {release}"
+
+man_pages = [
+    ("reference/commands", "trireme-collector", "judge packets and report flows", author, 1)
+]
