@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "trireme-collector"
 author = "The trireme-collector maintainers"
@@ -34,3 +38,14 @@ html_title = f"trireme-collector {release}"
 man_pages = [
     ("reference/commands", "trireme-collector", "judge packets and report flows", author, 1)
 ]
+
+
+def _skip(_app: Sphinx, _kind: str, name: str, member: object, *_: object) -> bool | None:
+    """Leave out what the class docstring has said: fields of a Struct, and how it is built."""
+    is_field = type(member).__name__ == "member_descriptor"
+    return True if is_field or name in {"__init__", "__new__"} else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what the configuration values cannot say."""
+    app.connect("autodoc-skip-member", _skip)

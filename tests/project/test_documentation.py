@@ -1,0 +1,121 @@
+"""What users may rely on is in the documentation: hooks, commands, options, exit codes, records."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from trireme_collector import hookspecs
+from trireme_collector.exit_codes import ExitCode
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+COMMAND_GROUP = "trireme_collector.commands"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def hooks() -> list[str]:
+    return [name for name in vars(hookspecs) if name.startswith("trireme_")]
+
+
+def commands() -> dict[str, click.Command]:
+    """Find every command that can be typed, with its full name."""
+    found: dict[str, click.Command] = {}
+
+    def add(name: str, command: click.Command) -> None:
+        if isinstance(command, click.Group):
+            for part, child in command.commands.items():
+                add(f"{name} {part}", child)
+        else:
+            found[name] = command
+
+    for entry_point in importlib.metadata.entry_points(group=COMMAND_GROUP):
+        add(f"trireme-collector {entry_point.name}", entry_point.load())
+    return found
+
+
+def sections(text: str) -> dict[str, str]:
+    """Split a page at its headings; code marks around a heading do not count."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"^#+ +(.+)$", text, flags=re.MULTILINE)
+    return {
+        head.strip().strip("`"): body for head, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def test_every_hook_is_documented_with_its_arguments() -> None:
+    expected = {
+        f"{name}({', '.join(inspect.signature(getattr(hookspecs, name)).parameters)})"
+        for name in hooks()
+    }
+    described = {head for head in sections(page("reference/hooks.md")) if head.endswith(")")}
+    assert described == expected
+
+
+def test_the_exit_codes_are_those_of_the_enum() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| `(\w+)` \| (.+) \|$", page("reference/exit-codes.md"), re.MULTILINE
+    )
+    assert rows == [(str(c.value), c.name, c.description) for c in ExitCode]
+
+
+def test_every_command_is_documented() -> None:
+    described = {h for h in sections(page("reference/commands.md")) if h.startswith("trireme-")}
+    assert described - {"trireme-collector"} == commands().keys()
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_is_documented(name: str) -> None:
+    text = sections(page("reference/commands.md"))[name]
+    command = commands()[name]
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    missing = [o.opts[0] for o in options if not any(f"`{word}" in text for word in o.opts)]
+    assert missing == []
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    missing = [a.human_readable_name for a in arguments if a.human_readable_name not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_no_option_is_documented_that_does_not_exist(name: str) -> None:
+    text = sections(page("reference/commands.md"))[name]
+    options = [p for p in commands()[name].params if isinstance(p, click.Option)]
+    known = {word for option in options for word in (*option.opts, *option.secondary_opts)}
+    described = set(re.findall(r"^`(--[a-z-]+)", text, re.MULTILINE))
+    assert described - known == set()
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_can_print_json(name: str) -> None:
+    options = {word for p in commands()[name].params for word in p.opts}
+    assert "--json" in options
+
+
+def test_every_page_is_reachable() -> None:
+    for index in DOCS.glob("*/index.md"):
+        assert ":glob:" in index.read_text(encoding="utf-8")
+    nested = [p for p in DOCS.glob("*/*/*.md") if "_build" not in p.parts]
+    assert nested == [], "the indexes list one level of pages"
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_to_files_lead_somewhere(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_command_of_make_and_tox_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for path in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", text, re.MULTILINE))
+        assert named <= targets
