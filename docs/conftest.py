@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import shlex
@@ -31,15 +32,15 @@ COMMAND = "trireme-collector"
 
 
 def _enter(namespace: dict[str, object]) -> None:
-    directory = tempfile.TemporaryDirectory()
-    namespace["_left"] = (Path.cwd(), directory)
-    os.chdir(directory.name)
+    namespace["_page"] = page = contextlib.ExitStack()
+    directory = page.enter_context(tempfile.TemporaryDirectory())
+    page.enter_context(contextlib.chdir(directory))
 
 
 def _leave(namespace: dict[str, object]) -> None:
-    where, directory = namespace["_left"]  # type: ignore[misc]  # set by _enter
-    os.chdir(where)
-    directory.cleanup()
+    page = namespace.pop("_page")
+    assert isinstance(page, contextlib.ExitStack)
+    page.close()
 
 
 def _write(example: Example) -> str | None:
