@@ -162,11 +162,13 @@ def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]
 def _find_with_validator(
     value: object, kind: inspect.Metadata, path: KeyPath
 ) -> Iterator[Finding]:
+    extra = kind.extra or {}
     wrong = False
     for finding in _find(value, kind.type, path):
         wrong = True
-        yield finding
-    validate: Callable[[object], object] | None = (kind.extra or {}).get("validate")
+        better = extra.get("expected") if finding.path == path else None
+        yield finding._replace(expected=str(better)) if better else finding
+    validate: Callable[[object], object] | None = extra.get("validate")
     if wrong or validate is None:
         return
     try:

@@ -1,0 +1,430 @@
+"""TOML files read strictly: every mistake at once, each with its line and column.
+
+::
+
+    document = load_document("collector.toml")
+    settings = document.convert((), Settings)      # a msgspec Struct, or None on mistakes
+    document.raise_problems()                      # ConfigError that lists them all
+
+A type may carry its own check, which runs where the plain type already fits::
+
+    Port = Annotated[int | str, Meta(extra={"validate": check_port, "expected": "a port"})]
+
+The check raises `Unfit` for a value that will not do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from trireme_collector._toml_checker import Finding, Unfit, describe, find, nearest, quote
+from trireme_collector._toml_positions import KeyPath, Position, Positions, scan
+from trireme_collector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "MAX_NESTING",
+    "REDACTED_WORDS",
+    "Document",
+    "DocumentError",
+    "KeyPath",
+    "Position",
+    "Problem",
+    "Unfit",
+    "describe",
+    "format_path",
+    "load_document",
+    "nearest",
+    "parse_document",
+    "quote",
+]
+
+T = TypeVar("T")
+
+MAX_DOCUMENT_BYTES = 256 * 1024 * 1024  # ten million addresses; a device file has no end at all
+MAX_NESTING = 64  # no configuration nests deeper, and deeper ones exhaust the interpreter's stack
+REDACTED_WORDS = frozenset(
+    {
+        "api_key",
+        "apikey",
+        "authorization",
+        "credential",
+        "passphrase",
+        "passwd",
+        "password",
+        "private_key",
+        "secret",
+        "token",
+    }
+)
+
+_PLACE = re.compile(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One mistake in a file."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    found: str
+    expected: str
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        """Put the mistake on one line, the place first, as compilers do."""
+        key = f"{self.key}: " if self.key else ""
+        hint = f" (did you mean {self.nearest}?)" if self.nearest else ""
+        return (
+            f"{self.file}:{self.line}:{self.column}: {key}"
+            f"found {self.found}, expected {self.expected}{hint}"
+        )
+
+
+class DocumentError(ConfigError):
+    """A file has mistakes; `details` holds them in order, ready to be shown or encoded."""
+
+    def __init__(self, details: Collection[Problem]) -> None:
+        """List the mistakes, one per line."""
+        lines = [str(problem) for problem in details]
+        super().__init__("\n".join(lines), problems=lines)
+        self.details = tuple(details)
+
+
+class Document:
+    """A parsed TOML text, with the places of its values and the problems found so far.
+
+    Attributes:
+        name: What the messages call the file.
+        data: The tables as the standard library's parser gives them.
+        redacted: Words; the value of a key that contains one is never shown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        data: dict[str, object],
+        *,
+        redacted: Collection[str] = REDACTED_WORDS,
+    ) -> None:
+        """Take a text and what the parser made of it; use `parse_document` instead."""
+        self.name = name
+        self.data = data
+        self.redacted = frozenset(word.lower() for word in redacted)
+        self._text = text
+        self._positions: Positions | None = None
+        self._findings: list[Finding] = []
+
+    @property
+    def positions(self) -> Positions:
+        """The places of all keys and values, found out when first asked for."""
+        if self._positions is None:
+            self._positions = scan(self._text)
+        return self._positions
+
+    def position(self, path: KeyPath) -> Position:
+        """Give the place of a value; of the table around it when there is no such value."""
+        return self.positions.of_value(path)
+
+    def get(self, path: KeyPath) -> object:
+        """Give the plain value at a path, or None when there is none."""
+        value: object = self.data
+        for part in path:
+            if isinstance(value, dict):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def convert(self, path: KeyPath, kind: type[T]) -> T | None:
+        """Turn a part of the document into a type; unknown keys are mistakes.
+
+        Args:
+            path: Where the part begins; ``()`` is the whole document.
+            kind: Any type that msgspec can convert to.
+
+        Returns:
+            The value, or None when there were mistakes: they are kept for `raise_problems`.
+        """
+        value = self.get(path)
+        findings = list(find(value, kind, path))
+        if not findings:
+            try:
+                return msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                # Left to msgspec: what a struct's own __post_init__ refuses.
+                reason, _, place = str(error).partition(" - at `$")
+                findings = [Finding((*path, *_parse_place(place)), _value_of(value), reason)]
+        self._findings.extend(findings)
+        return None
+
+    def part(self, path: KeyPath, kind: type[T], *, without: Collection[str] = ()) -> T | None:
+        """Take a part that `convert` has already looked at, to go on where it was sound.
+
+        Args:
+            path: Where the part begins.
+            kind: The struct to make of it.
+            without: Keys of the part to leave out, and whose problems do not matter.
+
+        Returns:
+            The value, or None when a problem is known in it.
+        """
+        depth = len(path)
+        for finding in self._findings:
+            if finding.path[:depth] == path and not (
+                len(finding.path) > depth and finding.path[depth] in without
+            ):
+                return None
+        value = self.get(path)
+        if without and isinstance(value, dict):
+            value = {key: element for key, element in value.items() if key not in without}
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return None
+
+    def length(self, path: KeyPath) -> int:
+        """Count the elements of the array at a path, 0 when there is no array."""
+        value = self.get(path)
+        return len(value) if isinstance(value, list) else 0
+
+    def add_problem(
+        self,
+        path: KeyPath,
+        *,
+        expected: str,
+        found: str = "",
+        nearest: str = "",
+        of_key: bool = False,
+    ) -> None:
+        """Note a mistake that a type cannot express.
+
+        Args:
+            path: The value that is wrong.
+            expected: What would be right.
+            found: What stands there; empty to describe the value.
+            nearest: What was probably meant, or empty.
+            of_key: Whether the key is wrong rather than its value.
+        """
+        value = self.get(path)
+        shown = found or ("nothing" if value is None else describe(value))
+        self._findings.append(Finding(path, shown, expected, nearest, of_key))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All mistakes noted so far, in the order of the file."""
+        if not self._findings:
+            return ()
+        problems = [self._problem(finding) for finding in dict.fromkeys(self._findings)]
+        return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+    def raise_problems(self) -> None:
+        """Raise all mistakes noted so far as one error, if there are any.
+
+        Raises:
+            DocumentError: A `ConfigError` with one line per mistake.
+        """
+        problems = self.problems
+        if problems:
+            raise DocumentError(problems)
+
+    def _problem(self, finding: Finding) -> Problem:
+        place = self.positions.of_key if finding.of_key else self.positions.of_value
+        line, column = place(finding.path)
+        hidden = not finding.of_key and self._is_redacted(finding.path)
+        present = finding.found not in {"nothing", "an empty file"}
+        return Problem(
+            file=self.name,
+            line=line,
+            column=column,
+            key=format_path(finding.path),
+            found="a value that is not shown" if hidden and present else finding.found,
+            expected=finding.expected,
+            nearest="" if hidden else finding.nearest,
+        )
+
+    def _is_redacted(self, path: KeyPath) -> bool:
+        return any(
+            word in part.lower().replace("-", "_")
+            for part in path
+            if isinstance(part, str)
+            for word in self.redacted
+        )
+
+
+def load_document(
+    path: str | os.PathLike[str],
+    *,
+    redacted: Collection[str] = REDACTED_WORDS,
+    refuse_world_writable: bool = False,
+) -> Document:
+    """Read and parse a TOML file.
+
+    Args:
+        path: The file.
+        redacted: Words; the value of a key that contains one is never shown in a message.
+        refuse_world_writable: Whether a file that every user can change is a mistake.
+
+    Returns:
+        The document, without any check of its content yet.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not TOML.
+    """
+    name = quote(os.fspath(path))[1:-1]
+    try:
+        content = _read(Path(path), name, refuse_world_writable=refuse_world_writable)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"{name}: cannot be read: {reason}; check the path and its permissions"
+        raise ConfigError(message) from error
+    except ValueError as error:
+        message = f"{name}: cannot be read: {error}; give the path of a TOML file"
+        raise ConfigError(message) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(errors="replace")
+        raise DocumentError(
+            [
+                _syntax_problem(
+                    name,
+                    Position(before.count("\n") + 1, len(before) - before.rfind("\n")),
+                    f"byte 0x{content[error.start]:02x} that is not UTF-8",
+                    "a file saved as UTF-8",
+                )
+            ]
+        ) from error
+    return parse_document(text, name, redacted=redacted)
+
+
+def parse_document(
+    text: str, name: str = "<text>", *, redacted: Collection[str] = REDACTED_WORDS
+) -> Document:
+    """Parse a TOML text.
+
+    Args:
+        text: The text.
+        name: What messages call it.
+        redacted: Words; the value of a key that contains one is never shown in a message.
+
+    Returns:
+        The document, without any check of its content yet.
+
+    Raises:
+        ConfigError: The text is not TOML.
+    """
+    text = text.replace("\r\n", "\n")
+    if text.startswith("\ufeff"):
+        found, expected = "a byte order mark", "a file saved as UTF-8 without one"
+        raise DocumentError([_syntax_problem(name, Position(1, 1), found, expected)])
+    try:
+        data = tomllib.loads(text)
+    except RecursionError as error:
+        raise DocumentError([_too_deep(name)]) from error
+    except ValueError as error:
+        # A plain ValueError is a number too long to be converted; it has no place.
+        match = _PLACE.fullmatch(str(error))
+        reason = match[1] if match else "a value that cannot be converted"
+        if match is None:
+            place = Position(1, 1)
+        elif match[2]:
+            place = Position(int(match[2]), int(match[3]))
+        else:
+            place = Positions(text, {}, {}).at(len(text))
+        found = f"text that is not TOML ({_printable(reason)})"
+        raise DocumentError([_syntax_problem(name, place, found, "TOML 1.0")]) from error
+    if _nesting(data) > MAX_NESTING:
+        raise DocumentError([_too_deep(name)])
+    return Document(name, text, data, redacted=redacted)
+
+
+def format_path(path: KeyPath) -> str:
+    """Write a key path as people do: ``unit[0].select.address[1]``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            key = part if _BARE_KEY.fullmatch(part) else quote(part)
+            text += f".{key}" if text else key
+    return text
+
+
+def _read(path: Path, name: str, *, refuse_world_writable: bool) -> bytes:
+    # Without O_NONBLOCK a named pipe nobody writes to would hold the program for ever.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise ConfigError(f"{name}: cannot be read: it is {kind}; give the path of a TOML file")
+        if refuse_world_writable and status.st_mode & stat.S_IWOTH:
+            raise ConfigError(
+                f"{name}: every user of this machine can change it (mode "
+                f"{stat.S_IMODE(status.st_mode):04o}), so it is not trusted; run: chmod o-w {name}"
+            )
+        if status.st_size > MAX_DOCUMENT_BYTES:
+            raise ConfigError(
+                f"{name}: it has {status.st_size} bytes; at most {MAX_DOCUMENT_BYTES} are read"
+            )
+        return file.read(MAX_DOCUMENT_BYTES)
+
+
+def _nesting(data: object) -> int:
+    """Measure the depth without recursion, and no further than it matters."""
+    depth = 0
+    level: list[object] = [data]
+    while level and depth <= MAX_NESTING:
+        depth += 1
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(v for v in value.values() if isinstance(v, dict | list))
+            elif isinstance(value, list):
+                below.extend(v for v in value if isinstance(v, dict | list))
+        level = below
+    return depth
+
+
+def _too_deep(name: str) -> Problem:
+    found = f"tables or arrays nested more than {MAX_NESTING} deep"
+    return _syntax_problem(name, Position(1, 1), found, "fewer levels")
+
+
+def _syntax_problem(name: str, place: Position, found: str, expected: str) -> Problem:
+    return Problem(
+        file=name, line=place.line, column=place.column, key="", found=found, expected=expected
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def _value_of(value: object) -> str:
+    return "nothing" if value is None else describe(value)
+
+
+def _parse_place(place: str) -> KeyPath:
+    """Read msgspec's ``.unit[0].name`` as far as it is exact."""
+    path: list[str | int] = []
+    for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", place):
+        if index == "...":
+            break
+        path.append(name or int(index))
+    return tuple(path)
