@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import trireme_collector
+
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = (ROOT, ROOT / "datapath", ROOT / "plugins")
 DATA_SUFFIXES = {".pcap", ".toml"}
@@ -153,6 +155,7 @@ def test_entry_points_are_sorted_within_their_group() -> None:
 def test_the_version_is_the_one_installed() -> None:
     installed = importlib.metadata.version("trireme-collector")
     assert installed == configuration()["metadata"]["version"]
+    assert trireme_collector.__version__ == installed
 
 
 @pytest.mark.skipif(
