@@ -87,8 +87,10 @@ class BatchCollector(Protocol):
         """Send the records, and return only when the receiver has them.
 
         Raises:
-            RetryableDeliveryError: Nothing of the batch was taken; send it again later.
-            PermanentDeliveryError: The batch was refused for good.
+            RetryableDeliveryError: It was not taken this time and is to be sent again later;
+                ``delivered`` says how many records at its start were taken nevertheless.
+            PermanentDeliveryError: It was refused for good; ``delivered`` and ``rejected``
+                say which records, when not all.
         """
 
 

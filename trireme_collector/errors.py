@@ -63,21 +63,43 @@ class PrivilegeError(DatapathError):
 
 
 class DeliveryError(TriremeError):
-    """A collector did not take a batch of records."""
+    """A collector did not take a batch of records, or not all of it.
+
+    Attributes:
+        delivered: How many records at the start of the batch were taken nevertheless; they
+            are not given again.
+    """
+
+    def __init__(self, message: str, *, delivered: int = 0) -> None:
+        """Keep how far it got beside the message."""
+        super().__init__(message)
+        self.delivered = delivered
 
 
 class PermanentDeliveryError(DeliveryError):
-    """The batch was refused for good: sending it again would fail again."""
+    """Records were refused for good: sending them again would fail again.
+
+    Attributes:
+        rejected: How many records, after the delivered ones, were refused; None means all
+            the others. Those after them were not tried and are given again at once.
+    """
+
+    def __init__(self, message: str, *, delivered: int = 0, rejected: int | None = None) -> None:
+        """Keep which records were refused beside the message."""
+        super().__init__(message, delivered=delivered)
+        self.rejected = rejected
 
 
 class RetryableDeliveryError(DeliveryError):
-    """The batch was not taken this time: sending it again later may work.
+    """The batch, or its end, was not taken this time: sending it again later may work.
 
     Attributes:
         retry_after: Seconds that the receiver asked to wait, or None when it did not say.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, delivered: int = 0, retry_after: float | None = None
+    ) -> None:
         """Keep what the receiver asked for beside the message."""
-        super().__init__(message)
+        super().__init__(message, delivered=delivered)
         self.retry_after = retry_after

@@ -99,7 +99,7 @@ def encode_msgpack(record: Record) -> bytes:
     try:
         return _msgpack_encoder.encode(record)
     except UnicodeEncodeError:
-        clean = msgspec.convert(_clean(msgspec.to_builtins(record)), Record)  # type: ignore[arg-type]  # a union is a type to msgspec
+        clean = msgspec.convert(_clean(msgspec.to_builtins(record)), Record)
         return _msgpack_encoder.encode(clean)
 
 

@@ -75,9 +75,20 @@ class ActionType(enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> ActionType | None:
-        if isinstance(value, int):
-            return next((member for member in cls if member.bits == value), None)
-        return None
+        return _ACTIONS.get(value) if isinstance(value, int) else None
+
+    @classmethod
+    def from_bits(cls, bits: int) -> ActionType:
+        """Give the action with exactly these bits (seed ``policy.ActionType``).
+
+        Raises:
+            ValueError: A bit is set that has no meaning.
+        """
+        action = _ACTIONS.get(bits)
+        if action is None:
+            msg = f"{bits:#x} is not an action: only the bits of 0x1f have a meaning"
+            raise ValueError(msg)
+        return action
 
     def __str__(self) -> str:
         """Give the upstream text: a single bit's name, or ``unknown``."""
@@ -85,11 +96,11 @@ class ActionType(enum.Enum):
 
     def __or__(self, other: ActionType) -> ActionType:
         """Give the action that has the bits of both."""
-        return ActionType(self.bits | other.bits)
+        return _ACTIONS[self.bits | other.bits]
 
     def __and__(self, other: ActionType) -> ActionType:
         """Give the action that has the bits common to both."""
-        return ActionType(self.bits & other.bits)
+        return _ACTIONS[self.bits & other.bits]
 
     def describe(self) -> str:
         """Name every bit, ``none`` for no bit."""
@@ -124,6 +135,9 @@ class ActionType(enum.Enum):
     def observed(self) -> bool:
         """Whether the observe bit is set."""
         return bool(self.bits & 0x10)
+
+
+_ACTIONS = {action.bits: action for action in ActionType}
 
 
 class _Numbered(enum.Enum):
