@@ -1,1 +1,32 @@
 """The `trireme-collector` command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: The words after the program's name; None takes those of the process.
+
+    Returns:
+        The exit code, a number of `ExitCode`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["-V"]):
+        # Scripts ask for it often: no command, no plugin and no parser is needed to answer.
+        from trireme_collector import __version__
+
+        sys.stdout.write(f"trireme-collector {__version__}\n")
+        return 0
+    from trireme_collector.cli._main import run
+
+    return run(words)

@@ -1,0 +1,129 @@
+"""`trireme-collector plugins`: what is installed, whether it works, which options it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trireme_collector.cli.output import json_option, print_json, printable, table
+
+if TYPE_CHECKING:
+    from trireme_collector.cli._options import Option
+    from trireme_collector.registry import PluginInfo, PluginState
+
+__all__ = ["plugins"]
+
+_COLORS = {"loaded": "green", "broken": "red", "blocked": "yellow"}
+
+
+@click.group()
+def plugins() -> None:
+    """List the collectors that are installed, or describe one."""
+
+
+@plugins.command(name="list")
+@json_option
+def list_plugins(*, as_json: bool) -> None:
+    """List every installed plugin; a broken one with its error."""
+    from trireme_collector.registry import Registry
+
+    infos = Registry().describe_all()
+    if as_json:
+        print_json({"plugins": [_fields(info) for info in infos]})
+        return
+    rows = [
+        (
+            printable(info.name),
+            _colored(info.state),
+            _stability(info),
+            printable(info.distribution),
+            printable(_error(info) or _summary(info)),
+        )
+        for info in infos
+    ]
+    if not rows:
+        click.echo("No plugin is installed.")
+        return
+    click.echo(table(("NAME", "STATE", "STABILITY", "DISTRIBUTION", "SUMMARY"), rows))
+
+
+@plugins.command(name="show")
+@click.argument("name")
+@json_option
+def show_plugin(name: str, *, as_json: bool) -> None:
+    """Describe the plugin NAME and the options that it takes."""
+    from trireme_collector.cli._options import describe_options
+    from trireme_collector.registry import Registry
+
+    info = Registry().describe(name)
+    options = {spec.name: describe_options(spec.config_type) for spec in info.collectors}
+    if as_json:
+        fields = _fields(info)
+        fields["collectors"] = [
+            {
+                "name": spec.name,
+                "summary": spec.summary,
+                "stability": spec.stability,
+                "options": list(options[spec.name]),
+            }
+            for spec in info.collectors
+        ]
+        print_json(fields)
+        return
+    click.echo(f"{click.style(printable(info.name), bold=True)}  {printable(_summary(info))}")
+    click.echo(f"  distribution  {printable(info.distribution)}")
+    click.echo(f"  module        {printable(info.module)}")
+    click.echo(f"  state         {_colored(info.state)}")
+    if info.error is not None:
+        click.echo(f"  error         {printable(_error(info))}")
+    for spec in info.collectors:
+        click.echo(f"  stability     {spec.stability}")
+        click.echo(f"\nIn the configuration file:\n\n{_example(spec.name, options[spec.name])}")
+        for option in options[spec.name]:
+            click.echo(_option(option))
+        if not options[spec.name]:
+            click.echo("It takes no options.")
+
+
+def _example(name: str, options: tuple[Option, ...]) -> str:
+    lines = [f"[collectors.{name}]", f'type = "{name}"']
+    lines += [f"{option.name} = ..." for option in options if option.required]
+    return "\n".join(f"    {line}" for line in lines) + "\n"
+
+
+def _option(option: Option) -> str:
+    default = "required" if option.required else f"default {option.default or 'none'}"
+    head = f"{click.style(option.name, bold=True)}  {option.type}; {default}"
+    text = click.wrap_text(option.help, initial_indent="    ", subsequent_indent="    ")
+    return f"{head}\n{text}" if option.help else head
+
+
+def _fields(info: PluginInfo) -> dict[str, object]:
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "module": info.module,
+        "state": info.state,
+        "stability": _stability(info),
+        "summary": _summary(info),
+        "error": _error(info) or None,
+    }
+
+
+def _colored(state: PluginState) -> str:
+    return click.style(state.value, fg=_COLORS.get(state.value))
+
+
+def _summary(info: PluginInfo) -> str:
+    return "; ".join(spec.summary for spec in info.collectors)
+
+
+def _stability(info: PluginInfo) -> str:
+    return ", ".join(dict.fromkeys(spec.stability.value for spec in info.collectors))
+
+
+def _error(info: PluginInfo) -> str:
+    if info.error is None:
+        return ""
+    return f"{type(info.error).__name__}: {info.error}"
