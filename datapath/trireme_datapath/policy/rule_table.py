@@ -1,0 +1,380 @@
+"""The rules of one unit in one direction, and the decision.
+
+The tables are searched in this order; the first rule that takes the flow wins its table::
+
+    observe-continue reject    only reported, the search goes on
+    reject                     decides
+    observe-continue accept    only reported, if nothing is yet; the search goes on
+    accept                     decides
+    observe-apply              decides, as nothing else did
+
+Inside a table, rules that ask for tags of the peer come first, in file order. Then the
+prefixes that contain the peer's address are tried from the longest to the shortest, and the
+rules of one prefix in file order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from trireme_collector.records import ActionType, ObserveActionType
+from trireme_datapath.policy._buckets import Bucket, Entry, Rank
+from trireme_datapath.policy._tags import TaggedRule, TaggedRules
+from trireme_datapath.policy.flow_policy import FlowPolicy, Match
+from trireme_datapath.policy.model import Rule, RuleAction, RuleObservation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from trireme_datapath.policy._prefix_index import PrefixIndex, PrefixNode
+    from trireme_datapath.policy.flow_policy import Peer
+    from trireme_datapath.policy.model import AddressSet
+
+__all__ = ["Candidates", "MemoBudget", "RuleTable", "flow_policy"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+Node: TypeAlias = "PrefixNode[tuple[int, ...]]"
+Buckets: TypeAlias = tuple[tuple[Bucket, ...], ...]
+
+_ICMP = 1
+_ICMPV6 = 58
+_RANKS = len(Rank)
+# Answers are remembered because floods repeat themselves; the bounds keep a flood of new
+# addresses, peers and ports from growing the process.
+_MAX_MEMO_OF_CANDIDATES = 4_096
+_MAX_MEMO_OF_POLICY = 65_536
+_MAX_NODES = 65_536
+_MAX_TAG_SETS = 4_096
+_ACTIONS = {RuleAction.ACCEPT: ActionType.ACCEPT, RuleAction.REJECT: ActionType.REJECT}
+_OBSERVATIONS = {
+    RuleObservation.NONE: ObserveActionType.NONE,
+    RuleObservation.CONTINUE: ObserveActionType.CONTINUE,
+    RuleObservation.APPLY: ObserveActionType.APPLY,
+}
+OBSERVE_ONLY = FlowPolicy(
+    action=ActionType.ACCEPT, accepted=True, policy_id="observe-only", service_id="default"
+)
+
+
+def flow_policy(rule: Rule, network: str = "") -> FlowPolicy:
+    """Say what a rule does with a flow that reaches it through a network."""
+    return FlowPolicy(
+        action=_ACTIONS[rule.action],
+        accepted=rule.action is RuleAction.ACCEPT,
+        policy_id=rule.id,
+        service_id=rule.service or network,
+        observe_action=_OBSERVATIONS[rule.observe],
+        log=rule.log,
+    )
+
+
+def rank_of(rule: Rule) -> Rank:
+    """Say to which table a rule belongs."""
+    if rule.observe is RuleObservation.APPLY:
+        return Rank.OBSERVED_APPLY
+    rejects = rule.action is RuleAction.REJECT
+    if rule.observe is RuleObservation.CONTINUE:
+        return Rank.OBSERVED_REJECT if rejects else Rank.OBSERVED_ACCEPT
+    return Rank.REJECT if rejects else Rank.ACCEPT
+
+
+class MemoBudget:
+    """Counts the remembered answers of a whole policy, and forgets all when there are too many."""
+
+    __slots__ = ("_memos", "entries", "max_entries")
+
+    def __init__(self, max_entries: int = _MAX_MEMO_OF_POLICY) -> None:
+        self.entries = 0
+        self.max_entries = max_entries
+        self._memos: list[dict[int, Match]] = []
+
+    def spend(self, memo: dict[int, Match]) -> None:
+        """Count one more answer, about to be kept in a memo."""
+        if self.entries >= self.max_entries:
+            for known in self._memos:
+                known.clear()
+            self._memos.clear()
+            self.entries = 0
+        if not memo:
+            self._memos.append(memo)
+        elif len(memo) >= _MAX_MEMO_OF_CANDIDATES:
+            self.entries -= len(memo)
+            memo.clear()
+        self.entries += 1
+
+
+class Candidates:
+    """The rules that can apply to a peer: every address with the same rules shares one."""
+
+    __slots__ = ("_buckets", "_memo", "_table")
+
+    def __init__(self, table: RuleTable, buckets: Buckets) -> None:
+        """Take, for each rank, the buckets in the order in which they are tried."""
+        self._table = table
+        self._buckets = buckets
+        self._memo: dict[int, Match] = {}
+
+    def decide(
+        self, protocol: int, port: int = 0, icmp_type: int = 0, icmp_code: int = 0
+    ) -> Match:
+        """Judge a flow.
+
+        Args:
+            protocol: The IP protocol number.
+            port: The destination port of the flow, 0 where the protocol has none.
+            icmp_type: The type, for ICMP and ICMPv6.
+            icmp_code: The code, for ICMP and ICMPv6.
+
+        Returns:
+            The answer; the same object for the same answer, as long as it is remembered.
+        """
+        if protocol == _ICMP or protocol == _ICMPV6:  # noqa: PLR1714  a set would cost more
+            value = icmp_type << 8 | icmp_code
+        else:
+            value = port
+        key = protocol << 16 | value
+        match = self._memo.get(key)
+        if match is None:
+            match = self._judge(protocol, value)
+            self._table.budget.spend(self._memo)
+            self._memo[key] = match
+        return match
+
+    def _judge(self, protocol: int, value: int) -> Match:
+        observed_rejects, rejects, observed_accepts, accepts, applies = self._buckets
+        report = _first(observed_rejects, protocol, value) if observed_rejects else None
+        if rejects:
+            found = _first(rejects, protocol, value)
+            if found is not None:
+                return self._table.match(report or found, found)
+        if report is None and observed_accepts:
+            report = _first(observed_accepts, protocol, value)
+        found = _first(accepts, protocol, value) or _first(applies, protocol, value)
+        return self._table.match(report or found, found)
+
+
+def _first(buckets: tuple[Bucket, ...], protocol: int, value: int) -> Entry | None:
+    for bucket in buckets:
+        found = bucket.find(protocol, value)
+        if found is not None:
+            return found
+    return None
+
+
+class RuleTable:
+    """The rules of one unit in one direction.
+
+    Attributes:
+        rules: The rules as the policy has them, in file order.
+        default: The answer when no rule takes a flow.
+        budget: What bounds the remembered answers.
+    """
+
+    __slots__ = (
+        "_by_node",
+        "_by_node_and_peer",
+        "_by_signature",
+        "_entries",
+        "_groups",
+        "_matches",
+        "_observe_only",
+        "_owners_4",
+        "_owners_6",
+        "_starts_4",
+        "_starts_6",
+        "_tag_groups",
+        "_tag_matches",
+        "_tagged",
+        "budget",
+        "default",
+        "rules",
+    )
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        sets: Mapping[AddressSet, int],
+        index: PrefixIndex[tuple[int, ...]],
+        default: FlowPolicy,
+        budget: MemoBudget,
+        observe_only: bool = False,
+    ) -> None:
+        """Sort the rules into their tables.
+
+        Args:
+            rules: The rules in file order.
+            sets: The number of each address set of the policy.
+            index: The numbers of the sets that hold each prefix of the policy.
+            default: The answer when no rule takes a flow.
+            budget: What bounds the remembered answers.
+            observe_only: Whether rejects are reported and let through.
+        """
+        self.rules = tuple(rules)
+        self.default = default
+        self.budget = budget
+        self._observe_only = observe_only
+        self._starts_4, self._owners_4 = index.starts[4], index.owners[4]
+        self._starts_6, self._owners_6 = index.starts[16], index.owners[16]
+        # By set number: the entries of rules without clauses that name the set.
+        self._entries: dict[int, list[Entry]] = {}
+        tagged: list[TaggedRule] = []
+        number = 0
+        for place, rule in enumerate(rules):
+            by_set: dict[int, Entry] = {}
+            for addresses in rule.addresses or (None,):
+                entry = Entry(
+                    number=number,
+                    index=place,
+                    rank=rank_of(rule),
+                    rule=rule,
+                    policy=flow_policy(rule, addresses.network if addresses else ""),
+                )
+                number += 1
+                if addresses is None:
+                    tagged.append(TaggedRule(rule, entry, {}))
+                else:
+                    by_set[sets[addresses]] = entry
+            if rule.addresses and rule.peer_tags:
+                tagged.append(TaggedRule(rule, None, by_set))
+            elif not rule.peer_tags:
+                for set_number, entry in by_set.items():
+                    self._entries.setdefault(set_number, []).append(entry)
+        self._tagged = TaggedRules(tagged)
+        self._by_node: dict[Node | None, Candidates] = {}
+        self._by_node_and_peer: dict[tuple[Node | None, Peer], Candidates] = {}
+        self._by_signature: dict[tuple[object, ...], Candidates] = {}
+        self._groups: dict[tuple[int, ...], tuple[Bucket | None, ...]] = {}
+        self._tag_groups: dict[tuple[int, ...], tuple[Bucket | None, ...]] = {}
+        self._tag_matches: dict[tuple[str, ...], tuple[TaggedRule, ...]] = {}
+        self._matches: dict[tuple[int, int], Match] = {}
+
+    def candidates(self, peer_address: bytes, peer: Peer | None = None) -> Candidates:
+        """Find the rules that can apply to a peer.
+
+        Args:
+            peer_address: The packed address of the other side.
+            peer: Who that is, if known; rules that ask for tags apply to known peers only.
+
+        Returns:
+            The rules, ready to judge any protocol and port.
+        """
+        if len(peer_address) == 4:
+            node = self._owners_4[bisect_right(self._starts_4, peer_address) - 1]
+        else:
+            node = self._owners_6[bisect_right(self._starts_6, peer_address) - 1]
+        if peer is None or not self._tagged.rules:
+            found = self._by_node.get(node)
+            if found is None:
+                found = self._build(node, ())
+                _keep(self._by_node, node, found, _MAX_NODES)
+            return found
+        key = (node, peer)
+        found = self._by_node_and_peer.get(key)
+        if found is None:
+            found = self._build(node, self._tagged_entries(node, peer))
+            _keep(self._by_node_and_peer, key, found, _MAX_NODES)
+        return found
+
+    def match(self, report: Entry | None, packet: Entry | None) -> Match:
+        """Make the answer out of the entries that report and decide; None is the default."""
+        key = (-1 if report is None else report.number, -1 if packet is None else packet.number)
+        found = self._matches.get(key)
+        if found is None:
+            found = self._make_match(report, packet)
+            _keep(self._matches, key, found, _MAX_NODES)
+        return found
+
+    def _make_match(self, report: Entry | None, packet: Entry | None) -> Match:
+        done = packet.policy if packet is not None else self.default
+        if self._observe_only and not done.accepted:
+            # What would have been done is what matters in a dry run: it takes the report.
+            action, observed = ActionType.REJECT, ObserveActionType.CONTINUE
+            told = FlowPolicy(
+                action=action,
+                policy_id=done.policy_id,
+                service_id=done.service_id,
+                observe_action=observed,
+                log=done.log,
+            )
+            return Match(report=told, packet=OBSERVE_ONLY, report_rule=packet, packet_rule=None)
+        told = report.policy if report is not None else self.default
+        return Match(report=told, packet=done, report_rule=report, packet_rule=packet)
+
+    def _tagged_entries(self, node: Node | None, peer: Peer) -> tuple[Entry, ...]:
+        tags = peer.tags.slice
+        rules = self._tag_matches.get(tags)
+        if rules is None:
+            rules = self._tagged.match(tags)
+            _keep(self._tag_matches, tags, rules, _MAX_TAG_SETS)
+        if not rules:
+            return ()
+        sets: set[int] = set()
+        while node is not None:
+            sets.update(node.value)
+            node = node.parent
+        frozen = frozenset(sets)
+        entries = (rule.entry(frozen) for rule in rules)
+        return tuple(entry for entry in entries if entry is not None)
+
+    def _build(self, node: Node | None, tagged: tuple[Entry, ...]) -> Candidates:
+        """Line up the buckets of a node and of everything around it."""
+        chain: list[tuple[int, ...]] = []
+        while node is not None:
+            sets = tuple(number for number in node.value if number in self._entries)
+            if sets:
+                chain.append(sets)
+            node = node.parent
+        numbers = tuple(entry.number for entry in tagged)
+        signature = (numbers, *chain)
+        found = self._by_signature.get(signature)
+        if found is None:
+            groups = [self._tag_group(numbers, tagged)] if tagged else []
+            groups.extend(self._group(sets) for sets in chain)
+            buckets = tuple(
+                tuple(bucket for group in groups if (bucket := group[rank]) is not None)
+                for rank in range(_RANKS)
+            )
+            found = Candidates(self, buckets)
+            _keep(self._by_signature, signature, found, _MAX_NODES)
+        return found
+
+    def _group(self, sets: tuple[int, ...]) -> tuple[Bucket | None, ...]:
+        """Give the buckets of the rules that name any of these sets."""
+        group = self._groups.get(sets)
+        if group is None:
+            # A rule that names two of the sets counts once, through the set it names first.
+            first: dict[int, Entry] = {}
+            for entry in sorted((e for s in sets for e in self._entries[s]), key=_number):
+                first.setdefault(entry.index, entry)
+            group = self._groups[sets] = _by_rank(first.values())
+        return group
+
+    def _tag_group(
+        self, numbers: tuple[int, ...], entries: tuple[Entry, ...]
+    ) -> tuple[Bucket | None, ...]:
+        group = self._tag_groups.get(numbers)
+        if group is None:
+            group = _by_rank(entries)
+            _keep(self._tag_groups, numbers, group, _MAX_TAG_SETS)
+        return group
+
+
+def _number(entry: Entry) -> int:
+    return entry.number
+
+
+def _by_rank(entries: Iterable[Entry]) -> tuple[Bucket | None, ...]:
+    ranks: list[list[Entry]] = [[] for _ in range(_RANKS)]
+    for entry in entries:
+        ranks[entry.rank].append(entry)
+    return tuple(Bucket(found) if found else None for found in ranks)
+
+
+def _keep(memo: dict[K, V], key: K, value: V, limit: int) -> None:
+    """Remember a value; forget all when there are too many, as that costs least on average."""
+    if len(memo) >= limit:
+        memo.clear()
+    memo[key] = value
