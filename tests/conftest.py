@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 _TESTS = Path(__file__).parent
+# What tests share is imported as `tests.<name>`. At the end of the path: an installed wheel is
+# found before the tree, so that the tests of a wheel test the wheel.
+sys.path.append(str(_TESTS.parent))
+
 # Tests with these marks need more than Python: they run when their mark or their path is named.
 _ON_REQUEST = ("bench", "live")
 
