@@ -1,0 +1,158 @@
+"""The fast door of the engine: a drained batch at once, without an object per packet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, flow_tuple, is_mapped
+from trireme_datapath.judgement import Ruling
+from trireme_datapath.lanes import FastRow, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trireme_collector.records import Record
+    from trireme_datapath.core import EngineCore
+    from trireme_datapath.flows import Flow
+    from trireme_datapath.packets import QueuedPacket
+
+__all__ = ["BatchDoor"]
+
+_FIN_SYN_RST: Final = 0x07
+
+
+class BatchDoor:
+    """Judges rows of plain TCP and UDP packets; see `Engine` for what it promises."""
+
+    def __init__(self, core: EngineCore) -> None:
+        """Keep what is shared with the other door."""
+        self._core = core
+        self._lanes: list[tuple[Lane, QueuedPacket]] = []
+        self._pending: list[Ruling] = []
+
+    def lane(self, packet: QueuedPacket, copy_range: int) -> Lane:
+        """Make the lane for all packets that are queued like this one."""
+        core = self._core
+        lane = Lane(
+            way=core.ways.find(packet.hook, packet.indev, packet.outdev, packet.mark),
+            version=packet.data[0] >> 4 if packet.data else 0,
+            interface=packet.indev or packet.outdev,
+            copy_range=copy_range,
+            denied=core.denied_verdict(packet.mark),
+        )
+        self._lanes.append((lane, packet))
+        return lane
+
+    def forget_lane(self, lane: Lane) -> None:
+        """Let go of a lane."""
+        self._lanes = [(kept, packet) for kept, packet in self._lanes if kept is not lane]
+
+    def enter_policy(self) -> None:
+        """Look up the ways of all lanes anew, after the policy was replaced."""
+        find = self._core.ways.find
+        for lane, packet in self._lanes:
+            lane.enter(find(packet.hook, packet.indev, packet.outdev, packet.mark))
+
+    def take_records(self) -> list[Record]:
+        """Give the records of the flows that were opened since the last call."""
+        records: list[Record] = [ruling.take_record() for ruling in self._pending]
+        self._pending.clear()
+        return records
+
+    def receive(
+        self, rows: Iterable[FastRow], lane: Lane, key: bytes, now_ns: int
+    ) -> tuple[list[int], list[int]]:
+        """Judge the packets of one batch; see `Engine.receive_batch`."""
+        denied: list[int] = []
+        others: list[int] = []
+        udp, tcp = lane.tables[UDP], lane.tables[TCP]
+        revision = self._core.revision
+        expected = lane.expected
+        version_mask, version_value = lane.version_mask, lane.version_value
+        fragment_mask = lane.fragment_mask
+        counted, uncounted = lane.counted_bytes, lane.uncounted_bytes
+        follow_tcp = self._core.follow_tcp
+        find_or_open = self._find_or_open
+        index = -1
+        for index, (
+            row_key,
+            packet_id,
+            attribute_length,
+            version_ihl,
+            total,
+            fragment,
+            protocol,
+            key_,
+            udp_length,
+            tcp_word,
+        ) in enumerate(rows):
+            if (
+                row_key != key
+                or expected[total] != attribute_length
+                or version_ihl & version_mask != version_value
+                or fragment & fragment_mask
+            ):
+                others.append(index)
+                continue
+            if protocol == UDP and udp_length + counted == total:
+                flow = udp.get(key_)
+            elif protocol == TCP and 20 <= (tcp_word >> 10 & 0x3C) <= total - counted:
+                flow = tcp.get(key_)
+                if flow is not None and tcp_word & _FIN_SYN_RST:
+                    flow = follow_tcp(flow, key_, tcp_word)
+                    if flow is None:
+                        others.append(index)
+                        continue
+            else:
+                others.append(index)
+                continue
+            if flow is None:
+                flow = find_or_open(lane, protocol, key_, total, tcp_word, now_ns)
+            if flow is None or flow.revision != revision:
+                others.append(index)
+                continue
+            flow.packets += 1
+            flow.bytes += total + uncounted
+            flow.last_seen_ns = now_ns
+            if flow.denied:
+                denied.append(packet_id)
+        counters = self._core.counters
+        counters["packets"] += index + 1 - len(others)
+        counters["packets_denied"] += len(denied)
+        return denied, others
+
+    def _find_or_open(
+        self, lane: Lane, protocol: int, key: bytes, total: int, tcp_word: int, now_ns: int
+    ) -> Flow | None:
+        """Find the flow that this packet answers, or open one; None when `receive` has to."""
+        core = self._core
+        length = lane.address_bytes
+        half = length >> 1
+        answered = key[half:length] + key[:half] + key[length + 2 :] + key[length : length + 2]
+        flow = lane.reverse_tables[protocol].get(answered)
+        if flow is not None:
+            if flow.denied:  # perhaps the other side of a rejected flow opens one of its own
+                return None
+            if protocol == TCP and tcp_word & _FIN_SYN_RST:
+                flow = core.follow_tcp(flow, key, tcp_word)
+            if flow is not None:
+                core.flows.answer(flow, key)
+            return flow
+        if protocol == TCP and tcp_word & OPENING_FLAGS != SYN:
+            return None
+        memory = lane.memories[protocol]
+        pair = key[:length] + key[length + 2 :]
+        ruling = memory.young.get(pair) or memory.find(pair)
+        if ruling is None:
+            if is_mapped(key[:half], key[half:length]):
+                return None
+            found = core.rule(flow_tuple(protocol, key), lane.way, lane.interface)
+            if not isinstance(found, Ruling):
+                return None
+            ruling = found
+            memory.keep(pair, ruling)
+        flags = tcp_word & 0xFF if protocol == TCP else 0
+        size = total + lane.uncounted_bytes
+        if ruling.add(key[length] << 8 | key[length + 1], size, flags, now_ns):
+            self._pending.append(ruling)
+        return core.open(lane.way, protocol, key, ruling, now_ns)

@@ -1,0 +1,124 @@
+"""What both doors of the engine share: the policy in force, the flows and the counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from trireme_datapath.flows import Flow, FlowState, FlowTable
+from trireme_datapath.identity import OPENING_FLAGS, SYN
+from trireme_datapath.judgement import Judge
+from trireme_datapath.packets import Verdict
+from trireme_datapath.units import Way, Ways
+
+if TYPE_CHECKING:
+    from trireme_collector.records import FlowDropReason
+    from trireme_datapath.judgement import FlowTuple, Ruling
+    from trireme_datapath.policy import CompiledPolicy
+
+__all__ = ["EngineCore"]
+
+_FIN_RST: Final = 0x05
+
+
+class EngineCore:
+    """The state of an engine.
+
+    Args:
+        policy: The compiled policy.
+        max_flows: How many flows are kept.
+        refuse_mark: The bit that sends packets of rejected flows round again, None to drop them.
+
+    Attributes:
+        policy: The policy in force.
+        revision: How often the policy was replaced; flows remember under which they were judged.
+        flows: The flow table.
+        ways: Finds out what hook, interfaces and mark say about the units of a packet.
+        counters: What was done, by name.
+    """
+
+    def __init__(
+        self, policy: CompiledPolicy, *, max_flows: int, refuse_mark: int | None
+    ) -> None:
+        """Start without flows."""
+        self.counters: Counter[str] = Counter()
+        self.flows = FlowTable(max_flows)
+        self.revision = -1
+        self._refuse_mark = refuse_mark
+        self.enforce(policy)
+
+    def enforce(self, policy: CompiledPolicy) -> None:
+        """Put a policy in force."""
+        self.policy = policy
+        self.revision += 1
+        self.ways = Ways(policy, self.flows)
+        self._judge = Judge(policy)
+
+    def denied_verdict(self, mark: int) -> tuple[Verdict, int | None]:
+        """Say what becomes of a packet of a rejected flow, and its new mark."""
+        refuse = self._refuse_mark
+        if refuse is None or mark & refuse:  # it came round once: no rule answered for us
+            return Verdict.DROP, None
+        return Verdict.REPEAT, mark | refuse
+
+    def rule(
+        self,
+        flow: FlowTuple,
+        way: Way,
+        interface: str,
+        *,
+        forward: bool = True,
+        reason: FlowDropReason | None = None,
+    ) -> Ruling | bool:
+        """Find the units of a flow and judge it; for a flow without units say if it passes."""
+        if forward:
+            source_unit, destination_unit = way.units(flow.source, flow.destination)
+        else:
+            destination_unit, source_unit = way.units(flow.destination, flow.source)
+        if source_unit is None and destination_unit is None:
+            return self.policy.unmatched_accepted
+        if reason is None:
+            return self._judge.rule(flow, source_unit, destination_unit, interface)
+        return self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
+
+    def open(
+        self,
+        way: Way,
+        protocol: int,
+        key: bytes,
+        ruling: Ruling,
+        now_ns: int,
+        *,
+        forward: bool = True,
+    ) -> Flow:
+        """Put a flow that was judged into the table, under the key of its client's packets."""
+        zone, reverse_zone = way.zone.number, way.reverse_zone.number
+        denied = ruling.denied
+        flow = Flow(
+            key=key,
+            protocol=protocol,
+            zone=zone if forward else reverse_zone,
+            reverse_zone=reverse_zone if forward else zone,
+            ruling=ruling,
+            denied=denied,
+            state=FlowState.DENIED if denied else FlowState.NEW,
+            revision=self.revision,
+            last_seen_ns=now_ns,
+        )
+        self.flows.insert(flow)
+        self.counters["flows_rejected" if denied else "flows_accepted"] += 1
+        return flow
+
+    def follow_tcp(self, flow: Flow, key: bytes, flags: int) -> Flow | None:
+        """Note a SYN, FIN or RST of a flow; None when a SYN opens a connection of its own.
+
+        That is so when the connection before it was closing, or when the other side of a
+        rejected one calls. A SYN into an open connection is the receiver's to answer (RFC 5961).
+        """
+        if flags & OPENING_FLAGS == SYN:
+            if flow.state == FlowState.CLOSING:
+                return None
+            return flow if flow.state != FlowState.DENIED or key == flow.key else None
+        if flags & _FIN_RST and flow.state != FlowState.DENIED:
+            flow.state = FlowState.CLOSING
+        return flow

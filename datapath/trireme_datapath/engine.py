@@ -1,0 +1,295 @@
+"""The engine: packets and time in, decisions out. No socket, clock, thread or log inside.
+
+It has two doors. `Engine.receive` takes one packet and is the clear one. `Engine.receive_batch`
+takes what one system call brought, as rows that a struct read, and judges the bulk without an
+object per packet; what is out of the ordinary it hands back for the first door. Both use the
+same flow table and the same judgement, so they decide alike.
+
+It is closed by default: what cannot be read, belongs to nobody or comes from the middle of a
+connection is dropped, each with a reason of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from trireme_collector.records import FlowDropReason
+from trireme_datapath.batch import BatchDoor
+from trireme_datapath.core import EngineCore
+from trireme_datapath.flows import Flow, FlowState, reverse_key
+from trireme_datapath.fragments import FragmentTable
+from trireme_datapath.identity import TCP, flow_key, flow_tuple, is_mapped, orient
+from trireme_datapath.judgement import Ruling
+from trireme_datapath.packet import Malformed, Packet, decode, decode_embedded
+from trireme_datapath.packets import Decision, QueuedPacket, Verdict
+from trireme_datapath.reports import DropReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trireme_collector.records import Record
+    from trireme_datapath.lanes import FastRow, Lane
+    from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.units import Way
+
+__all__ = ["DEFAULT_COPY_RANGE", "Engine", "EngineLimits"]
+
+DEFAULT_COPY_RANGE: Final = 128
+"""Bytes of a packet that a backend copies: all headers of nearly every packet."""
+
+_FIN_SYN_RST: Final = 0x07
+
+_ACCEPT: Final = Decision(verdict=Verdict.ACCEPT)
+
+
+class EngineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much an engine may hold.
+
+    Attributes:
+        max_flows: Flows in the table.
+        max_fragments: Datagrams whose later fragments are awaited.
+        max_packet_reports_per_second: Reports on packets that are dropped outside any flow; more
+            are counted only, so that garbage from the network cannot flood the collectors.
+    """
+
+    max_flows: int = 131_072
+    max_fragments: int = 4_096
+    max_packet_reports_per_second: int = 100
+
+
+_DEFAULT_LIMITS: Final = EngineLimits()
+
+
+class Engine:
+    """Judges packets by a compiled policy.
+
+    Args:
+        policy: The compiled policy.
+        limits: How much may be held.
+        refuse_mark: A bit of the packet mark. When it is given, packets of rejected flows are not
+            dropped but sent round again with this bit, so that a kernel rule answers the client
+            with a reset or an ICMP error.
+
+    Attributes:
+        counters: What was done, by name; the names are listed in the datapath reference.
+        flows: The flow table.
+    """
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        limits: EngineLimits = _DEFAULT_LIMITS,
+        *,
+        refuse_mark: int | None = None,
+    ) -> None:
+        """Start without flows."""
+        self._core = EngineCore(policy, max_flows=limits.max_flows, refuse_mark=refuse_mark)
+        self._batch = BatchDoor(self._core)
+        self._fragments = FragmentTable(limits.max_fragments)
+        self._reporter = DropReporter(limits.max_packet_reports_per_second)
+        self.counters = self._core.counters
+        self.flows = self._core.flows
+
+    @property
+    def policy(self) -> CompiledPolicy:
+        """The policy in force."""
+        return self._core.policy
+
+    def replace_policy(self, policy: CompiledPolicy) -> None:
+        """Put another policy in force: every later packet is judged by it alone.
+
+        Flows that were open are judged again when their next packet comes: those that the new
+        policy rejects are cut and reported, the others go on without a record.
+        """
+        self._core.enforce(policy)
+        self._batch.enter_policy()
+        self._fragments.clear()
+
+    def lane(self, packet: QueuedPacket, *, copy_range: int = DEFAULT_COPY_RANGE) -> Lane:
+        """Make the lane for all packets that are queued like this one.
+
+        Args:
+            packet: One of them; hook, interfaces, mark and IP version are what counts.
+            copy_range: How many bytes the kernel copies of each packet.
+        """
+        return self._batch.lane(packet, copy_range)
+
+    def forget_lane(self, lane: Lane) -> None:
+        """Let go of a lane that a backend no longer uses."""
+        self._batch.forget_lane(lane)
+
+    # The fast door.
+
+    def receive_batch(
+        self, rows: Iterable[FastRow], lane: Lane, key: bytes, now_ns: int
+    ) -> tuple[list[int], list[int]]:
+        """Judge the packets of one drained batch that are in this lane and out of nothing's way.
+
+        What they cause is kept for `take_records`. Packets that are neither denied nor handed
+        back are accepted.
+
+        Args:
+            rows: The packets.
+            lane: Their lane.
+            key: The first field of the rows that are in this lane.
+            now_ns: Nanoseconds since 1970 UTC.
+
+        Returns:
+            The ids of the packets that are denied, and the positions of the rows that were not
+            judged and have to go through `receive`.
+        """
+        return self._batch.receive(rows, lane, key, now_ns)
+
+    def take_records(self, now_ns: int) -> list[Record]:
+        """Give the records that `receive_batch` caused since the last call; forget idle flows.
+
+        Call it after each drained batch and at least once a second.
+        """
+        self.flows.sweep(now_ns)
+        return self._batch.take_records()
+
+    # The clear door.
+
+    def receive(self, packet: QueuedPacket, now_ns: int) -> Decision:
+        """Judge one packet.
+
+        Args:
+            packet: The packet as it was queued.
+            now_ns: Nanoseconds since 1970 UTC.
+        """
+        self.counters["packets"] += 1
+        decoded = decode(packet.data, original_length=packet.original_length)
+        if isinstance(decoded, Malformed):
+            return self._drop(packet, decoded, f"malformed:{decoded.reason}", now_ns)
+        if decoded.source_routed:
+            return self._drop(packet, decoded, "source-route", now_ns)
+        if is_mapped(decoded.source, decoded.destination):
+            return self._drop(packet, decoded, "mapped-address", now_ns)
+        way = self._core.ways.find(packet.hook, packet.indev, packet.outdev, packet.mark)
+        if decoded.fragment_offset_bytes:
+            denied = self._fragments.find(decoded, now_ns)
+            if denied is None:
+                return self._drop(packet, decoded, "fragment", now_ns)
+            return self._decide(packet, denied=denied)
+        decision, denied = self._judge_packet(packet, decoded, way, now_ns)
+        if decoded.more_fragments:
+            self._fragments.keep(decoded, denied=denied, now_ns=now_ns)
+        return decision
+
+    def _judge_packet(
+        self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
+    ) -> tuple[Decision, bool]:
+        protocol = decoded.protocol
+        key = flow_key(decoded)
+        flow = way.zone.table(protocol).get(key)
+        if flow is None:
+            flow = self._answered(decoded, way, key)
+        if flow is not None and protocol == TCP and decoded.tcp_flags & _FIN_SYN_RST:
+            followed = self._core.follow_tcp(flow, key, decoded.tcp_flags)
+            if followed is None:
+                self.flows.remove(flow)
+            flow = followed
+        record: Record | None = None
+        if flow is not None and flow.revision != self._core.revision:
+            flow, record = self._judge_again(flow, packet, decoded, way, now_ns)
+        if flow is None:
+            flow = self._related(decoded, way)
+        if flow is None:
+            opened = self._open_judged(packet, decoded, way, key, now_ns)
+            if isinstance(opened, Decision):
+                return opened, opened.verdict is Verdict.DROP
+            flow, record = opened
+        flow.packets += 1
+        flow.bytes += decoded.size_bytes
+        flow.last_seen_ns = now_ns
+        records = () if record is None else (record,)
+        return self._decide(packet, denied=flow.denied, records=records), flow.denied
+
+    def _answered(self, decoded: Packet, way: Way, key: bytes) -> Flow | None:
+        """Find the flow that this packet is an answer to."""
+        protocol = decoded.protocol
+        flow = way.reverse_zone.table(protocol).get(reverse_key(protocol, key))
+        if flow is None:
+            return None
+        if not flow.denied:
+            self.flows.answer(flow, key)
+        elif orient(decoded, judge_midstream=False) == (True, None):
+            # The other side of a rejected flow opens one of its own: its answers may pass.
+            self.flows.remove(flow)
+            return None
+        return flow
+
+    def _decide(
+        self, packet: QueuedPacket, *, denied: bool, records: tuple[Record, ...] = ()
+    ) -> Decision:
+        if denied:
+            self.counters["packets_denied"] += 1
+            verdict, mark = self._core.denied_verdict(packet.mark)
+            return Decision(verdict=verdict, mark=mark, records=records)
+        return Decision(verdict=Verdict.ACCEPT, records=records) if records else _ACCEPT
+
+    def _open_judged(
+        self, packet: QueuedPacket, decoded: Packet, way: Way, key: bytes, now_ns: int
+    ) -> tuple[Flow, Record] | Decision:
+        """Judge the first packet of a flow that is not in the table."""
+        forward, reason = orient(decoded, judge_midstream=self.policy.judge_midstream)
+        if not forward:
+            key = reverse_key(decoded.protocol, key)
+        about = flow_tuple(decoded.protocol, key)
+        interface = packet.indev or packet.outdev
+        ruling = self._core.rule(about, way, interface, forward=forward, reason=reason)
+        if not isinstance(ruling, Ruling):
+            if ruling:
+                self.counters["packets_unmatched_accepted"] += 1
+                return _ACCEPT
+            return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
+        ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
+        flow = self._core.open(way, decoded.protocol, key, ruling, now_ns, forward=forward)
+        return flow, ruling.take_record()
+
+    def _judge_again(
+        self, flow: Flow, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
+    ) -> tuple[Flow | None, Record | None]:
+        """Judge a flow that was opened under an earlier policy; report it if that changed it."""
+        forward = flow.key == flow_key(decoded)
+        about = flow_tuple(decoded.protocol, flow.key)
+        interface = packet.indev or packet.outdev
+        ruling = self._core.rule(about, way, interface, forward=forward)
+        if not isinstance(ruling, Ruling):
+            self.flows.remove(flow)
+            return None, None
+        changed = ruling.denied != flow.denied
+        flow.ruling, flow.denied, flow.revision = ruling, ruling.denied, self._core.revision
+        if not changed:
+            return flow, None
+        flow.state = FlowState.DENIED if ruling.denied else FlowState.NEW
+        ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
+        return flow, ruling.take_record()
+
+    def _related(self, decoded: Packet, way: Way) -> Flow | None:
+        """Find the accepted flow that an ICMP error is about."""
+        quoted = decode_embedded(decoded)
+        if not isinstance(quoted, Packet) or quoted.fragment_offset_bytes:
+            return None
+        if quoted.source != decoded.destination:  # an error goes to who sent what it quotes
+            return None
+        key = flow_key(quoted)
+        protocol = quoted.protocol
+        flow = way.reverse_zone.table(protocol).get(key)
+        if flow is None:
+            flow = way.zone.table(protocol).get(reverse_key(protocol, key))
+        return None if flow is None or flow.denied else flow
+
+    def _drop(
+        self, packet: QueuedPacket, decoded: Packet | Malformed, reason: str, now_ns: int
+    ) -> Decision:
+        """Drop a packet that belongs to no flow, and say so as far as the limit allows."""
+        self.counters["packets_dropped"] += 1
+        self.counters[f"dropped_{reason}"] += 1
+        report = self._reporter.report(packet, decoded, reason, now_ns)
+        if report is None:
+            self.counters["packet_reports_suppressed"] += 1
+            return Decision(verdict=Verdict.DROP)
+        return Decision(verdict=Verdict.DROP, records=(report,))

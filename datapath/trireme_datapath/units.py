@@ -1,0 +1,93 @@
+"""Which processing unit a packet belongs to.
+
+A mark says who sent the packet, an interface says who is behind it, an address says who has it;
+the more particular one decides: mark before interface before address. Marks count only on hooks
+that packets from this host or a forwarding peer pass, because a packet that arrives has no owner.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trireme_datapath.packets import Hook
+
+if TYPE_CHECKING:
+    from trireme_datapath.flows import FlowTable, Zone
+    from trireme_datapath.policy import CompiledPolicy, CompiledUnit
+
+__all__ = ["Way", "Ways"]
+
+_OWNED_HOOKS: Final = frozenset({Hook.FORWARD, Hook.LOCAL_OUT, Hook.POSTROUTING, Hook.UNKNOWN})
+
+
+class Way:
+    """What the hook, the interfaces and the mark of a packet say about its units.
+
+    Attributes:
+        source_unit: The unit that sent it, None when only its address can tell.
+        destination_unit: The unit it goes to, None when only its address can tell.
+        zone: Where its flow is looked up.
+        reverse_zone: Where the answers to its flow are looked up.
+    """
+
+    __slots__ = ("_policy", "destination_unit", "reverse_zone", "source_unit", "zone")
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        source_unit: CompiledUnit | None,
+        destination_unit: CompiledUnit | None,
+        zone: Zone,
+        reverse_zone: Zone,
+    ) -> None:
+        """Keep what was found."""
+        self._policy = policy
+        self.source_unit = source_unit
+        self.destination_unit = destination_unit
+        self.zone = zone
+        self.reverse_zone = reverse_zone
+
+    def units(
+        self, source: bytes, destination: bytes
+    ) -> tuple[CompiledUnit | None, CompiledUnit | None]:
+        """Give the sending and the receiving unit of a packet with these packed addresses."""
+        policy = self._policy
+        return (
+            self.source_unit or policy.unit_for(source),
+            self.destination_unit or policy.unit_for(destination),
+        )
+
+
+class Ways:
+    """Finds the `Way` of a packet; there are as many as the policy's selectors can tell apart."""
+
+    def __init__(self, policy: CompiledPolicy, flows: FlowTable) -> None:
+        """Keep the policy and the table whose zones are used."""
+        self._policy = policy
+        self._flows = flows
+        self._ways: dict[tuple[str, str, tuple[int, int] | None], Way] = {}
+
+    def find(self, hook: int, indev: str, outdev: str, mark: int) -> Way:
+        """Give the way of a packet by where it was queued."""
+        policy = self._policy
+        source = policy.unit_for_interface(indev) if indev else None
+        destination = policy.unit_for_interface(outdev) if outdev else None
+        owner: tuple[int, int] | None = None
+        if policy.mark_units and hook in _OWNED_HOOKS:
+            for value, mask, unit in policy.mark_units:
+                if mark & mask == value:
+                    owner, source = (value, mask), unit
+                    break
+        inside = indev if source is not None and owner is None else ""
+        outside = outdev if destination is not None else ""
+        key = (inside, outside, owner)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = Way(
+                policy,
+                source,
+                destination,
+                self._flows.zone(key),
+                self._flows.zone((outside, inside, None)),
+            )
+        return way
