@@ -1,0 +1,1 @@
+"""Fuzz targets: one module ``fuzz_<name>.py`` per decoder, run alone or all together."""
