@@ -22,7 +22,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from sybil import Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
@@ -114,3 +116,11 @@ pytest_collect_file = Sybil(
     setup=_enter,
     teardown=_leave,
 ).pytest()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the blocks of a page in order: each builds on those before it."""
+    blocks = [item for item in items if isinstance(item, SybilItem)]
+    others = [item for item in items if not isinstance(item, SybilItem)]
+    items[:] = others + sorted(blocks, key=lambda item: (item.path, item.example.start))
