@@ -118,9 +118,14 @@ pytest_collect_file = Sybil(
 ).pytest()
 
 
+def _place(item: pytest.Item) -> tuple[str, int]:
+    path, line, _ = item.reportinfo()
+    return str(path), line or 0
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the blocks of a page in order: each builds on those before it."""
     blocks = [item for item in items if isinstance(item, SybilItem)]
     others = [item for item in items if not isinstance(item, SybilItem)]
-    items[:] = others + sorted(blocks, key=lambda item: (item.path, item.example.start))
+    items[:] = others + sorted(blocks, key=_place)
