@@ -1,0 +1,1 @@
+"""Data that the datapath ships: the capture that the demo replays."""
