@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, flow_tuple, is_mapped
-from trireme_datapath.judgement import Ruling
 from trireme_datapath.lanes import FastRow, Lane
+from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ class BatchDoor:
 
     def take_records(self) -> list[Record]:
         """Give the records of the flows that were opened since the last call."""
-        records: list[Record] = [ruling.take_record() for ruling in self._pending]
+        records: list[Record] = [self._core.report(ruling) for ruling in self._pending]
         self._pending.clear()
         return records
 
@@ -144,7 +144,7 @@ class BatchDoor:
         pair = key[:length] + key[length + 2 :]
         ruling = memory.young.get(pair) or memory.find(pair)
         if ruling is None:
-            if is_mapped(key[:half], key[half:length]):
+            if half == 16 and is_mapped(key[:16], key[16:32]):  # noqa: PLR2004  bytes of IPv6
                 return None
             found = core.rule(flow_tuple(protocol, key), lane.way, lane.interface)
             if not isinstance(found, Ruling):
@@ -155,4 +155,5 @@ class BatchDoor:
         size = total + lane.uncounted_bytes
         if ruling.add(key[length] << 8 | key[length + 1], size, flags, now_ns):
             self._pending.append(ruling)
-        return core.open(lane.way, protocol, key, ruling, now_ns)
+        way = lane.way
+        return core.open(way.zone, way.reverse_zone, key, ruling, now_ns)

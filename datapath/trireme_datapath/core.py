@@ -9,16 +9,21 @@ from trireme_datapath.flows import Flow, FlowState, FlowTable
 from trireme_datapath.identity import OPENING_FLAGS, SYN
 from trireme_datapath.judgement import Judge
 from trireme_datapath.packets import Verdict
+from trireme_datapath.rulings import Ruling
 from trireme_datapath.units import Way, Ways
 
 if TYPE_CHECKING:
-    from trireme_collector.records import FlowDropReason
-    from trireme_datapath.judgement import FlowTuple, Ruling
+    from trireme_collector.records import FlowDropReason, FlowRecord
+    from trireme_datapath.flows import Zone
+    from trireme_datapath.judgement import FlowTuple
     from trireme_datapath.policy import CompiledPolicy
 
 __all__ = ["EngineCore"]
 
 _FIN_RST: Final = 0x05
+# Plain numbers: a member of an enumeration costs a look-up on every new flow.
+_NEW: Final = int(FlowState.NEW)
+_DENIED: Final = int(FlowState.DENIED)
 
 
 class EngineCore:
@@ -78,36 +83,34 @@ class EngineCore:
         if source_unit is None and destination_unit is None:
             return self.policy.unmatched_accepted
         if reason is None:
-            return self._judge.rule(flow, source_unit, destination_unit, interface)
-        return self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
+            outcome = self._judge.rule(flow, source_unit, destination_unit, interface)
+        else:
+            outcome = self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
+        return Ruling.about(flow, outcome)
 
     def open(
-        self,
-        way: Way,
-        protocol: int,
-        key: bytes,
-        ruling: Ruling,
-        now_ns: int,
-        *,
-        forward: bool = True,
+        self, zone: Zone, reverse_zone: Zone, key: bytes, ruling: Ruling, now_ns: int
     ) -> Flow:
         """Put a flow that was judged into the table, under the key of its client's packets."""
-        zone, reverse_zone = way.zone.number, way.reverse_zone.number
-        denied = ruling.denied
+        protocol, denied = ruling.protocol, ruling.denied
         flow = Flow(
             key=key,
             protocol=protocol,
-            zone=zone if forward else reverse_zone,
-            reverse_zone=reverse_zone if forward else zone,
+            zone=zone.number,
+            reverse_zone=reverse_zone.number,
             ruling=ruling,
             denied=denied,
-            state=FlowState.DENIED if denied else FlowState.NEW,
+            state=_DENIED if denied else _NEW,
             revision=self.revision,
             last_seen_ns=now_ns,
         )
-        self.flows.insert(flow)
-        self.counters["flows_rejected" if denied else "flows_accepted"] += 1
+        self.flows.insert(zone.table(protocol), flow)
         return flow
+
+    def report(self, ruling: Ruling) -> FlowRecord:
+        """Make the record of the flows that were opened under a ruling, and count them."""
+        self.counters["flows_rejected" if ruling.denied else "flows_accepted"] += ruling.count
+        return ruling.take_record()
 
     def follow_tcp(self, flow: Flow, key: bytes, flags: int) -> Flow | None:
         """Note a SYN, FIN or RST of a flow; None when a SYN opens a connection of its own.

@@ -21,10 +21,10 @@ from trireme_datapath.core import EngineCore
 from trireme_datapath.flows import Flow, FlowState, reverse_key
 from trireme_datapath.fragments import FragmentTable
 from trireme_datapath.identity import TCP, flow_key, flow_tuple, is_mapped, orient
-from trireme_datapath.judgement import Ruling
 from trireme_datapath.packet import Malformed, Packet, decode, decode_embedded
 from trireme_datapath.packets import Decision, QueuedPacket, Verdict
 from trireme_datapath.reports import DropReporter
+from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -246,8 +246,11 @@ class Engine:
                 return _ACCEPT
             return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
         ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
-        flow = self._core.open(way, decoded.protocol, key, ruling, now_ns, forward=forward)
-        return flow, ruling.take_record()
+        zone, reverse_zone = way.zone, way.reverse_zone
+        if not forward:
+            zone, reverse_zone = reverse_zone, zone
+        flow = self._core.open(zone, reverse_zone, key, ruling, now_ns)
+        return flow, self._core.report(ruling)
 
     def _judge_again(
         self, flow: Flow, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
@@ -266,7 +269,7 @@ class Engine:
             return flow, None
         flow.state = FlowState.DENIED if ruling.denied else FlowState.NEW
         ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
-        return flow, ruling.take_record()
+        return flow, self._core.report(ruling)
 
     def _related(self, decoded: Packet, way: Way) -> Flow | None:
         """Find the accepted flow that an ICMP error is about."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from trireme_datapath.judgement import Ruling  # noqa: TC001  msgspec reads the annotation
+from trireme_datapath.rulings import Ruling  # noqa: TC001  msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -81,6 +81,7 @@ class Flow(Struct, kw_only=True, gc=False):
         packets: Packets seen, both directions.
         bytes: IP bytes of those packets.
         last_seen_ns: When the last of them was seen.
+        answered: Whether it stands under the key of its answers too.
         passed_over: How many packets it had when it was last passed over for eviction.
     """
 
@@ -95,6 +96,7 @@ class Flow(Struct, kw_only=True, gc=False):
     last_seen_ns: int
     packets: int = 0
     bytes: int = 0
+    answered: bool = False
     passed_over: int = 0
 
     def expired(self, now_ns: int) -> bool:
@@ -156,16 +158,18 @@ class FlowTable:
             self.zones.append(zone)
         return zone
 
-    def insert(self, flow: Flow) -> None:
-        """Add a flow under its own key, making room for it if there is none."""
-        if len(self._order) >= self.max_flows:
+    def insert(self, table: dict[bytes, Flow], flow: Flow) -> None:
+        """Add a flow to the table of its zone and protocol, making room if there is none."""
+        order = self._order
+        if len(order) >= self.max_flows:
             self._make_room()
-        self.zones[flow.zone].table(flow.protocol)[flow.key] = flow
-        self._order.append(flow)
+        table[flow.key] = flow
+        order.append(flow)
 
     def answer(self, flow: Flow, key: bytes) -> None:
         """Add a flow under the key of its answers as well."""
         self.zones[flow.reverse_zone].table(flow.protocol)[key] = flow
+        flow.answered = True
         if flow.state == FlowState.NEW:
             flow.state = FlowState.OPEN
 
@@ -212,11 +216,13 @@ class FlowTable:
             order.append(flow)
 
     def _unlink(self, flow: Flow) -> None:
-        for zone, key in (
-            (flow.zone, flow.key),
-            (flow.reverse_zone, reverse_key(flow.protocol, flow.key)),
-        ):
-            table = self.zones[zone].table(flow.protocol)
+        protocol, key = flow.protocol, flow.key
+        table = self.zones[flow.zone].tables[protocol]
+        if table.get(key) is flow:
+            del table[key]
+        if flow.answered:
+            table = self.zones[flow.reverse_zone].tables[protocol]
+            key = reverse_key(protocol, key)
             if table.get(key) is flow:
                 del table[key]
 

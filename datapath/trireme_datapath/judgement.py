@@ -1,4 +1,4 @@
-"""From addresses and ports to a ruling: which unit judges, what it says, and the flow record.
+"""From addresses and ports to an outcome: which unit judges, what it says, what is reported.
 
 The record follows Trireme's rules for a packet filter. The packet's own policy gives action
 and policy id. An observed policy gives the observed action and id. A flow between two known
@@ -9,19 +9,16 @@ gives the drop reason ``policy``.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Struct, UnsetType
 
 from trireme_collector.records import (
     DEFAULT_END_POINT,
     ActionType,
     Direction,
-    EndPoint,
     EndPointType,
     FlowDropReason,
-    FlowRecord,
     ObserveActionType,
 )
 from trireme_datapath.policy import FlowPolicy, Match
@@ -29,7 +26,7 @@ from trireme_datapath.policy import FlowPolicy, Match
 if TYPE_CHECKING:
     from trireme_datapath.policy import CompiledPolicy, CompiledUnit, Peer
 
-__all__ = ["FlowTuple", "Judge", "Ruling"]
+__all__ = ["FlowTuple", "Judge", "Outcome"]
 
 TCP: Final = 6
 LOCAL_POLICY: Final = "local"
@@ -41,6 +38,7 @@ _REFUSED = FlowPolicy(
 )
 _LOCAL_MATCH = Match(report=_LOCAL, packet=_LOCAL)
 _REFUSED_MATCH = Match(report=_REFUSED, packet=_REFUSED)
+_MAX_OUTCOMES: Final = 16_384  # by answer, unit and peer; all are forgotten when there are more
 
 
 class FlowTuple(Struct, frozen=True, kw_only=True, gc=False):
@@ -65,60 +63,33 @@ class FlowTuple(Struct, frozen=True, kw_only=True, gc=False):
     icmp_code: int = 0
 
 
-class Ruling(Struct, kw_only=True, gc=False):
-    """A judgement, and the flows that were opened under it since it was last reported.
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
+    """What was decided, and all that a record says about it but addresses and ports.
 
-    All flows of one ruling differ in the client's port only, so they are one record with a
-    count: the first flow gives the port, as the merge rule of the seed has it.
+    Flows with the same answer, unit, peer and interface share one.
 
     Attributes:
-        template: The record without what the flows add to it.
-        denied: Whether the packets of these flows are dropped.
+        denied: Whether the packets are dropped.
+        match: The answer of the policy.
+        client: Id and kind of the client.
+        server: Id and kind of the server.
     """
 
-    template: FlowRecord
     denied: bool
-    count: int = 0
-    packets: int = 0
-    bytes: int = 0
-    source_port: int = 0
-    start_ns: int = 0
-    end_ns: int = 0
-    tcp_flags: int = 0
-
-    def add(self, source_port: int, size_bytes: int, tcp_flags: int, now_ns: int) -> bool:
-        """Count one flow that was opened by one packet.
-
-        Returns:
-            Whether it is the first since the last report.
-        """
-        first = not self.count
-        if first:
-            self.source_port = source_port
-            self.start_ns = now_ns
-        self.count += 1
-        self.packets += 1
-        self.bytes += size_bytes
-        self.tcp_flags |= tcp_flags
-        self.end_ns = now_ns
-        return first
-
-    def take_record(self) -> FlowRecord:
-        """Give the record of the flows since the last report, and start anew."""
-        template = self.template
-        source = template.source
-        record = structs.replace(
-            template,
-            source=structs.replace(source, port=self.source_port) if self.source_port else source,
-            count=self.count,
-            packets=self.packets,
-            bytes=self.bytes,
-            start_time_ns=self.start_ns,
-            end_time_ns=self.end_ns,
-            tcp_flags=self.tcp_flags if template.l4_protocol == TCP else UNSET,
-        )
-        self.count = self.packets = self.bytes = self.tcp_flags = 0
-        return record
+    match: Match
+    client: tuple[str, EndPointType]
+    server: tuple[str, EndPointType]
+    context_id: str
+    namespace: str
+    tags: tuple[str, ...]
+    drop_reason: str
+    policy_id: str
+    observed_policy_id: str
+    action: ActionType
+    observed_action: ActionType
+    direction: Direction
+    interface: str | UnsetType
+    policy_revision: str
 
 
 class Judge:
@@ -127,6 +98,7 @@ class Judge:
     def __init__(self, policy: CompiledPolicy) -> None:
         """Keep the policy."""
         self.policy = policy
+        self._outcomes: dict[tuple[int, int, int, Direction, str, str], Outcome] = {}
 
     def rule(
         self,
@@ -134,7 +106,7 @@ class Judge:
         source_unit: CompiledUnit | None,
         destination_unit: CompiledUnit | None,
         interface: str,
-    ) -> Ruling:
+    ) -> Outcome:
         """Judge a flow of which at least one end is a processing unit.
 
         Both units have their say when both ends are units: the client's egress rules first, then
@@ -144,15 +116,15 @@ class Judge:
         egress: Match | None = None
         if source_unit is not None:
             if source_unit is destination_unit and flow.protocol == TCP:
-                return self._ruling(
-                    flow, _LOCAL_MATCH, source_unit, source_unit.peer, Direction.EGRESS, interface
+                return self._outcome(
+                    _LOCAL_MATCH, source_unit, source_unit.peer, Direction.EGRESS, interface
                 )
             peer = self._peer(flow.destination, destination_unit)
             egress = source_unit.egress.candidates(flow.destination, peer).decide(
                 flow.protocol, flow.port, flow.icmp_type, flow.icmp_code
             )
             if destination_unit is None or not egress.packet.accepted:
-                return self._ruling(flow, egress, source_unit, peer, Direction.EGRESS, interface)
+                return self._outcome(egress, source_unit, peer, Direction.EGRESS, interface)
         if destination_unit is None:
             msg = "a flow without a processing unit cannot be judged"
             raise ValueError(msg)
@@ -162,8 +134,8 @@ class Judge:
         )
         if egress is not None and _observed(egress) and not _observed(match):
             # One record for both sides: the server's, with what the client's side observed.
-            match = structs.replace(match, report=egress.report)
-        return self._ruling(flow, match, destination_unit, peer, Direction.INGRESS, interface)
+            match = Match(report=egress.report, packet=match.packet)
+        return self._outcome(match, destination_unit, peer, Direction.INGRESS, interface)
 
     def refuse(
         self,
@@ -172,7 +144,7 @@ class Judge:
         destination_unit: CompiledUnit | None,
         interface: str,
         reason: FlowDropReason,
-    ) -> Ruling:
+    ) -> Outcome:
         """Reject a flow for a reason that no rule can change, such as a missing handshake."""
         if destination_unit is not None:
             unit, direction = destination_unit, Direction.INGRESS
@@ -183,24 +155,43 @@ class Judge:
         else:
             msg = "a flow without a processing unit cannot be judged"
             raise ValueError(msg)
-        return self._ruling(flow, _REFUSED_MATCH, unit, peer, direction, interface, reason)
+        return self._outcome(_REFUSED_MATCH, unit, peer, direction, interface, str(reason))
 
     def _peer(self, address: bytes, unit: CompiledUnit | None) -> Peer | None:
         return unit.peer if unit is not None else self.policy.peer_for(address)
 
-    def _ruling(
+    def _outcome(
         self,
-        flow: FlowTuple,
         match: Match,
         unit: CompiledUnit,
         peer: Peer | None,
         direction: Direction,
         interface: str,
-        reason: FlowDropReason = FlowDropReason.POLICY_DROP,
-    ) -> Ruling:
+        reason: str = FlowDropReason.POLICY_DROP.value,
+    ) -> Outcome:
+        # The outcome keeps the match alive, and the policy keeps unit and peer: ids stay theirs.
+        key = (id(match), id(unit), id(peer), direction, interface, reason)
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            outcome = self._make_outcome(match, unit, peer, direction, interface, reason)
+            if len(self._outcomes) >= _MAX_OUTCOMES:
+                self._outcomes.clear()
+            self._outcomes[key] = outcome
+        return outcome
+
+    def _make_outcome(
+        self,
+        match: Match,
+        unit: CompiledUnit,
+        peer: Peer | None,
+        direction: Direction,
+        interface: str,
+        reason: str,
+    ) -> Outcome:
         packet, report = match.packet, match.report
         denied = not packet.accepted
         rejected = denied or (peer is None and report.action.rejected)
+        observed = _observed(match)
         own = (unit.id, EndPointType.PU)
         other = (
             (peer.id, EndPointType.PU)
@@ -208,32 +199,24 @@ class Judge:
             else (report.service_id or DEFAULT_END_POINT, EndPointType.EXTERNAL_IP)
         )
         client, server = (own, other) if direction is Direction.EGRESS else (other, own)
-        observed = _observed(match)
-        template = FlowRecord(
+        return Outcome(
+            denied=denied,
+            match=match,
+            client=client,
+            server=server,
             context_id=unit.context_id,
             namespace=unit.namespace,
-            source=EndPoint(id=client[0], type=client[1], ip=_text(flow.source)),
-            destination=EndPoint(
-                id=server[0], type=server[1], ip=_text(flow.destination), port=flow.port
-            ),
             tags=unit.tags.slice,
-            drop_reason=str(reason) if rejected else "",
+            drop_reason=reason if rejected else "",
             policy_id=packet.policy_id,
             observed_policy_id=report.policy_id if observed else "",
-            count=1,
             action=packet.action | ActionType.LOG if packet.log else packet.action,
             observed_action=report.action if observed else ActionType.NONE,
-            l4_protocol=flow.protocol,
             direction=direction,
             interface=interface or UNSET,
             policy_revision=self.policy.revision,
         )
-        return Ruling(template=template, denied=denied)
 
 
 def _observed(match: Match) -> bool:
     return match.report.observe_action is not ObserveActionType.NONE
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

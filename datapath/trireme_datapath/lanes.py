@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from trireme_datapath.judgement import Ruling
     from trireme_datapath.packets import Verdict
+    from trireme_datapath.rulings import Ruling
     from trireme_datapath.units import Way
 
 __all__ = ["FAST_PROTOCOLS", "FastRow", "Lane", "Memory"]

@@ -1,0 +1,125 @@
+"""A ruling: an outcome for one client, server and port, and the flows opened under it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, Struct
+
+from trireme_collector.records import EndPoint, FlowRecord
+from trireme_datapath.judgement import Outcome  # noqa: TC001  msgspec reads the annotation
+
+if TYPE_CHECKING:
+    from trireme_datapath.judgement import FlowTuple
+
+__all__ = ["Ruling"]
+
+_TCP: Final = 6
+
+
+class Ruling(Struct, kw_only=True, gc=False):
+    """What was decided about flows that differ in the client's port only.
+
+    They are one record with a count: the first flow since the last record gives the port, as
+    the merge rule of the seed has it.
+
+    Attributes:
+        outcome: The decision.
+        denied: Whether the packets of these flows are dropped.
+        source: The client's packed address.
+        destination: The server's packed address.
+        port: The server's port.
+        protocol: The IP protocol number.
+        count: Flows opened since the last record.
+        packets: The packets that opened them.
+        bytes: IP bytes of those packets.
+        source_port: The client's port of the first of them.
+        start_ns: When the first was opened, nanoseconds since 1970 UTC.
+        end_ns: When the last was opened.
+        tcp_flags: The union of the TCP flags of those packets.
+    """
+
+    outcome: Outcome
+    denied: bool
+    source: bytes
+    destination: bytes
+    port: int
+    protocol: int
+    count: int = 0
+    packets: int = 0
+    bytes: int = 0
+    source_port: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+    tcp_flags: int = 0
+
+    @classmethod
+    def about(cls, flow: FlowTuple, outcome: Outcome) -> Ruling:
+        """Make the ruling of a flow that was judged."""
+        return cls(
+            outcome=outcome,
+            denied=outcome.denied,
+            source=flow.source,
+            destination=flow.destination,
+            port=flow.port,
+            protocol=flow.protocol,
+        )
+
+    def add(self, source_port: int, size_bytes: int, tcp_flags: int, now_ns: int) -> bool:
+        """Count one flow that was opened by one packet.
+
+        Returns:
+            Whether it is the first since the last record.
+        """
+        first = not self.count
+        if first:
+            self.source_port = source_port
+            self.start_ns = now_ns
+            self.tcp_flags = tcp_flags
+        else:
+            self.tcp_flags |= tcp_flags
+        self.count += 1
+        self.packets += 1
+        self.bytes += size_bytes
+        self.end_ns = now_ns
+        return first
+
+    def take_record(self) -> FlowRecord:
+        """Give the record of the flows since the last one, and start anew."""
+        outcome = self.outcome
+        client_id, client_type = outcome.client
+        server_id, server_type = outcome.server
+        protocol = self.protocol
+        record = FlowRecord(
+            context_id=outcome.context_id,
+            namespace=outcome.namespace,
+            source=EndPoint(
+                id=client_id, ip=_text(self.source), type=client_type, port=self.source_port
+            ),
+            destination=EndPoint(
+                id=server_id, ip=_text(self.destination), type=server_type, port=self.port
+            ),
+            tags=outcome.tags,
+            drop_reason=outcome.drop_reason,
+            policy_id=outcome.policy_id,
+            observed_policy_id=outcome.observed_policy_id,
+            count=self.count,
+            action=outcome.action,
+            observed_action=outcome.observed_action,
+            l4_protocol=protocol,
+            packets=self.packets,
+            bytes=self.bytes,
+            start_time_ns=self.start_ns,
+            end_time_ns=self.end_ns,
+            direction=outcome.direction,
+            interface=outcome.interface,
+            tcp_flags=self.tcp_flags if protocol == _TCP else UNSET,
+            policy_revision=outcome.policy_revision,
+        )
+        self.count = self.packets = self.bytes = 0
+        return record
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
