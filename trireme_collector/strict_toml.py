@@ -286,7 +286,7 @@ def load_document(
     Raises:
         ConfigError: The file cannot be read, or is not TOML.
     """
-    name = quote(os.fspath(path))[1:-1]
+    name = _printable(os.fspath(path))  # whole: editors jump to it
     try:
         content = _read(Path(path), name, refuse_world_writable=refuse_world_writable)
     except OSError as error:

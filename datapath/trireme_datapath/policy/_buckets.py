@@ -84,13 +84,16 @@ def spans(rule: Rule, protocol: int) -> tuple[tuple[int, int], ...]:
 
 
 class Bucket:
-    """Entries of one rank that the same addresses reach."""
+    """Entries of one rank that the same addresses reach.
 
-    __slots__ = ("_entries", "_named", "_other", "_segments")
+    Attributes:
+        entries: The entries in the order in which they are tried.
+    """
+
+    __slots__ = ("_named", "_other", "_segments", "entries")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        """Take the entries in the order in which they are tried."""
-        self._entries = entries
+        self.entries = entries
         # Protocols that no rule names share one answer: the first rule for any protocol.
         self._named = frozenset(p for entry in entries for p in entry.rule.protocols)
         self._other: Segments | None = None
@@ -104,15 +107,19 @@ class Bucket:
         starts, owners = segments
         return owners[bisect_right(starts, value) - 1]
 
+    def starts(self, protocol: int) -> list[int]:
+        """Give where the answer for a protocol changes."""
+        return (self._segments.get(protocol) or self._flatten(protocol))[0]
+
     def _flatten(self, protocol: int) -> Segments:
         """Cut the 16-bit scale of a protocol, once, into segments with one answer each."""
         if protocol not in self._named:
             if self._other is None:
-                first = next((e for e in self._entries if spans(e.rule, protocol)), None)
+                first = next((e for e in self.entries if spans(e.rule, protocol)), None)
                 self._other = ([0], [first])
             segments = self._other
         else:
-            segments = _cut(self._entries, protocol)
+            segments = _cut(self.entries, protocol)
         self._segments[protocol] = segments
         return segments
 

@@ -1,12 +1,15 @@
 """Longest-prefix match over elementary intervals.
 
 All prefixes of a family cut the address space into intervals inside of which every address
-has the same longest prefix. One binary search finds the interval.
+has the same longest prefix. One binary search finds the interval. Where there are many
+IPv4 intervals, a directory by the first two bytes leaves the search only a few of them:
+a search through all would spend its time waiting for memory.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PrefixIndex", "PrefixNode"]
 
 T = TypeVar("T")
+_DIRECTORY_FROM = 1_024  # intervals; fewer stay in the processor's cache anyway
 
 
 class PrefixNode(Generic[T]):
@@ -31,28 +35,37 @@ class PrefixNode(Generic[T]):
 
 
 class PrefixIndex(Generic[T]):
-    """Finds the longest of many prefixes that contains an address.
+    """Finds the longest of many prefixes that contains an address."""
 
-    Attributes:
-        starts: By address size (4, 16), the first address of every interval, sorted.
-        owners: By address size, the longest prefix of every interval, or None.
-    """
-
-    __slots__ = ("owners", "starts")
+    __slots__ = ("_directory", "_owners_4", "_owners_6", "_starts_4", "_starts_6")
 
     def __init__(self, values: Mapping[Prefix, T]) -> None:
         """Cut the address space once."""
-        self.starts: dict[int, list[bytes]] = {}
-        self.owners: dict[int, list[PrefixNode[T] | None]] = {}
-        for size in (4, 16):
-            prefixes = [prefix for prefix in values if len(prefix.network) == size]
-            prefixes.sort(key=lambda prefix: (prefix.network, prefix.length))
-            self.starts[size], self.owners[size] = _cut(prefixes, values, size)
+        prefixes = sorted(values, key=lambda prefix: (prefix.network, prefix.length))
+        self._starts_4, self._owners_4 = _cut((p for p in prefixes if len(p.network) == 4), values, 4)
+        self._starts_6, self._owners_6 = _cut(
+            (p for p in prefixes if len(p.network) == 16), values, 16
+        )
+        self._directory = (
+            _directory(self._starts_4) if len(self._starts_4) >= _DIRECTORY_FROM else None
+        )
 
     def find(self, address: bytes) -> PrefixNode[T] | None:
         """Give the longest prefix that contains a packed address, or None."""
-        size = len(address)
-        return self.owners[size][bisect_right(self.starts[size], address) - 1]
+        if len(address) == 16:
+            return self._owners_6[bisect_right(self._starts_6, address) - 1]
+        directory = self._directory
+        if directory is None:
+            return self._owners_4[bisect_right(self._starts_4, address) - 1]
+        block = address[0] << 8 | address[1]
+        low, high = directory[block], directory[block + 1]
+        return self._owners_4[bisect_right(self._starts_4, address, low, high) - 1]
+
+
+def _directory(starts: list[bytes]) -> array[int]:
+    """Give, for each first two bytes, where the intervals that begin there begin."""
+    blocks = (block.to_bytes(2) + bytes(2) for block in range(0x10000))
+    return array("L", [*(bisect_left(starts, block) for block in blocks), len(starts)])
 
 
 def _cut(

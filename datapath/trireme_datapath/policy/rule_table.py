@@ -47,6 +47,11 @@ _MAX_MEMO_OF_CANDIDATES = 4_096
 _MAX_MEMO_OF_POLICY = 65_536
 _MAX_NODES = 65_536
 _MAX_TAG_SETS = 4_096
+# Settled answers are kept for ever, hence their own bound; settling more rules than this at
+# once would hold up the packets behind.
+_SETTLE_AFTER = 16
+_MAX_SETTLED = 1_024
+_MAX_SEGMENTS = 1_048_576
 _ACTIONS = {RuleAction.ACCEPT: ActionType.ACCEPT, RuleAction.REJECT: ActionType.REJECT}
 _OBSERVATIONS = {
     RuleObservation.NONE: ObserveActionType.NONE,
@@ -81,17 +86,26 @@ def rank_of(rule: Rule) -> Rank:
 
 
 class MemoBudget:
-    """Counts the remembered answers of a whole policy, and forgets all when there are too many."""
+    """Bounds the answers that a whole policy remembers.
 
-    __slots__ = ("_memos", "entries", "max_entries")
+    Attributes:
+        entries: How many single answers are remembered.
+        segments: How many segments the settled answers have.
+    """
 
-    def __init__(self, max_entries: int = _MAX_MEMO_OF_POLICY) -> None:
+    __slots__ = ("_memos", "entries", "max_entries", "max_segments", "segments")
+
+    def __init__(
+        self, max_entries: int = _MAX_MEMO_OF_POLICY, max_segments: int = _MAX_SEGMENTS
+    ) -> None:
         self.entries = 0
+        self.segments = 0
         self.max_entries = max_entries
+        self.max_segments = max_segments
         self._memos: list[dict[int, Match]] = []
 
     def spend(self, memo: dict[int, Match]) -> None:
-        """Count one more answer, about to be kept in a memo."""
+        """Count one more answer, about to be kept in a memo; forget all when there are too many."""
         if self.entries >= self.max_entries:
             for known in self._memos:
                 known.clear()
@@ -106,15 +120,21 @@ class MemoBudget:
 
 
 class Candidates:
-    """The rules that can apply to a peer: every address with the same rules shares one."""
+    """The rules that can apply to a peer: every address with the same rules shares one.
 
-    __slots__ = ("_buckets", "_memo", "_table")
+    Answers are remembered one by one. When a protocol keeps being asked about new ports, its
+    whole 16-bit scale is settled at once, if the rules are not too many for that.
+    """
+
+    __slots__ = ("_buckets", "_memo", "_misses", "_settled", "_table")
 
     def __init__(self, table: RuleTable, buckets: Buckets) -> None:
         """Take, for each rank, the buckets in the order in which they are tried."""
         self._table = table
         self._buckets = buckets
         self._memo: dict[int, Match] = {}
+        self._settled: dict[int, tuple[list[int], list[Match]]] = {}
+        self._misses = 0
 
     def decide(
         self, protocol: int, port: int = 0, icmp_type: int = 0, icmp_code: int = 0
@@ -134,12 +154,18 @@ class Candidates:
             value = icmp_type << 8 | icmp_code
         else:
             value = port
+        settled = self._settled.get(protocol)
+        if settled is not None:
+            return settled[1][bisect_right(settled[0], value) - 1]
         key = protocol << 16 | value
         match = self._memo.get(key)
         if match is None:
             match = self._judge(protocol, value)
             self._table.budget.spend(self._memo)
             self._memo[key] = match
+            self._misses += 1
+            if not self._misses % _SETTLE_AFTER:
+                self._settle(protocol)
         return match
 
     def _judge(self, protocol: int, value: int) -> Match:
@@ -153,6 +179,27 @@ class Candidates:
             report = _first(observed_accepts, protocol, value)
         found = _first(accepts, protocol, value) or _first(applies, protocol, value)
         return self._table.match(report or found, found)
+
+    def _settle(self, protocol: int) -> None:
+        """Judge every segment of a protocol, unless that costs more than it is going to save."""
+        budget = self._table.budget
+        buckets = [bucket for rank in self._buckets for bucket in rank]
+        if sum(len(bucket.entries) for bucket in buckets) > min(self._misses, _MAX_SETTLED):
+            return
+        points = sorted({0, *(start for b in buckets for start in b.starts(protocol))})
+        if budget.segments + len(points) > budget.max_segments:
+            return
+        starts: list[int] = []
+        matches: list[Match] = []
+        for point in points:
+            match = self._judge(protocol, point)
+            if not matches or matches[-1] is not match:
+                starts.append(point)
+                matches.append(match)
+        budget.segments += len(starts)
+        budget.entries -= len(self._memo)
+        self._memo.clear()
+        self._settled[protocol] = (starts, matches)
 
 
 def _first(buckets: tuple[Bucket, ...], protocol: int, value: int) -> Entry | None:
@@ -177,13 +224,10 @@ class RuleTable:
         "_by_node_and_peer",
         "_by_signature",
         "_entries",
+        "_find_node",
         "_groups",
         "_matches",
         "_observe_only",
-        "_owners_4",
-        "_owners_6",
-        "_starts_4",
-        "_starts_6",
         "_tag_groups",
         "_tag_matches",
         "_tagged",
@@ -216,8 +260,7 @@ class RuleTable:
         self.default = default
         self.budget = budget
         self._observe_only = observe_only
-        self._starts_4, self._owners_4 = index.starts[4], index.owners[4]
-        self._starts_6, self._owners_6 = index.starts[16], index.owners[16]
+        self._find_node = index.find
         # By set number: the entries of rules without clauses that name the set.
         self._entries: dict[int, list[Entry]] = {}
         tagged: list[TaggedRule] = []
@@ -261,10 +304,7 @@ class RuleTable:
         Returns:
             The rules, ready to judge any protocol and port.
         """
-        if len(peer_address) == 4:
-            node = self._owners_4[bisect_right(self._starts_4, peer_address) - 1]
-        else:
-            node = self._owners_6[bisect_right(self._starts_6, peer_address) - 1]
+        node = self._find_node(peer_address)
         if peer is None or not self._tagged.rules:
             found = self._by_node.get(node)
             if found is None:
