@@ -6,12 +6,15 @@ offer it with `hookimpl`. Everything public is here or in the modules named in t
 
 from __future__ import annotations
 
+from trireme_collector.aggregation import AggregationConfig
 from trireme_collector.collector import (
     COLLECT_METHODS,
     BatchCollector,
     EventCollector,
     NullCollector,
 )
+from trireme_collector.default import DefaultCollector, new_default_collector
+from trireme_collector.delivery import DeliveryConfig
 from trireme_collector.errors import (
     ConfigError,
     DatapathError,
@@ -37,6 +40,12 @@ from trireme_collector.hookspecs import (
     NoOptions,
     Stability,
     hookimpl,
+)
+from trireme_collector.pipeline import (
+    Pipeline,
+    PipelineStatus,
+    ShutdownReport,
+    build_pipeline,
 )
 from trireme_collector.records import (
     DEFAULT_END_POINT,
@@ -87,6 +96,7 @@ __all__ = [
     "RECORD_TYPES",
     "SOME_CLAIMS_SOURCE",
     "ActionType",
+    "AggregationConfig",
     "BatchCollector",
     "CollectorContext",
     "CollectorSpec",
@@ -98,6 +108,8 @@ __all__ = [
     "CounterReport",
     "DNSRequestReport",
     "DatapathError",
+    "DefaultCollector",
+    "DeliveryConfig",
     "DeliveryError",
     "Direction",
     "EndPoint",
@@ -116,6 +128,8 @@ __all__ = [
     "PermanentDeliveryError",
     "PingReport",
     "PingType",
+    "Pipeline",
+    "PipelineStatus",
     "PluginError",
     "PluginInfo",
     "PluginState",
@@ -125,12 +139,14 @@ __all__ = [
     "Registry",
     "RetryableDeliveryError",
     "ServiceType",
+    "ShutdownReport",
     "Stability",
     "Stage",
     "TagStore",
     "TraceReport",
     "TriremeError",
     "UserRecord",
+    "build_pipeline",
     "connection_exception_report_hash",
     "decode_json",
     "decode_msgpack",
@@ -140,6 +156,7 @@ __all__ = [
     "hash_hash_with_namespace",
     "hookimpl",
     "json_schema",
+    "new_default_collector",
     "stats_flow_content_hash",
     "stats_flow_hash",
     "stats_flow_hashes",

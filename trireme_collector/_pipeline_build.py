@@ -1,0 +1,106 @@
+"""From configuration tables to collectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from trireme_collector import _toml_checker
+from trireme_collector.delivery import DeliveryConfig
+from trireme_collector.errors import ConfigError, PluginError, TriremeError
+from trireme_collector.hookspecs import CollectorContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trireme_collector.registry import Registry
+
+__all__ = ["build_collectors", "convert_options", "name_collectors"]
+
+OptionsT = TypeVar("OptionsT")
+
+
+def name_collectors(
+    collectors: Mapping[str, object] | Sequence[object],
+) -> Iterator[tuple[str, object]]:
+    """Give each collector a name of its own: its key, or its class with a number if need be."""
+    if isinstance(collectors, Mapping):
+        yield from collectors.items()
+        return
+    seen: dict[str, int] = {}
+    for collector in collectors:
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(collector).__name__).lower()
+        name = words.removesuffix("-collector") or words
+        seen[name] = number = seen.get(name, 0) + 1
+        yield (name if number == 1 else f"{name}-{number}"), collector
+
+
+def build_collectors(
+    tables: Mapping[str, Mapping[str, object]],
+    registry: Registry,
+    *,
+    instance: str,
+    delivery: DeliveryConfig,
+) -> tuple[dict[str, object], dict[str, DeliveryConfig]]:
+    """Build every collector and find what stands around it.
+
+    Raises:
+        ConfigError: Options are wrong; all of them are listed, each with its path.
+        PluginError: A kind of collector is unknown, blocked or broken.
+    """
+    problems: list[str] = []
+    collectors: dict[str, object] = {}
+    deliveries: dict[str, DeliveryConfig] = {}
+    for name, table in tables.items():
+        path = f"collectors.{name}"
+        options = dict(table)
+        kind = options.pop("type", name)
+        own = options.pop("delivery", delivery)
+        if not isinstance(kind, str):
+            found = _toml_checker.describe(kind)
+            problems.append(f"{path}.type: found {found}, expected the name of a plugin")
+            continue
+        try:
+            deliveries[name] = convert_options(own, DeliveryConfig, f"{path}.delivery")
+            spec = registry.collector_spec(kind)
+            config = convert_options(options, spec.config_type, path)
+            context = CollectorContext(name=name, instance=instance)
+            collectors[name] = spec.factory(config, context)
+        except ConfigError as error:
+            problems.extend(error.problems or (f"{path}: {error}",))
+        except TriremeError:
+            raise
+        except Exception as error:
+            msg = (
+                f"collector {name!r}: the factory of plugin {kind!r} failed:"
+                f" {type(error).__name__}: {error}; this is a mistake in the plugin"
+            )
+            raise PluginError(msg) from error
+    if problems:
+        raise ConfigError("\n".join(problems), problems=problems)
+    return collectors, deliveries
+
+
+def convert_options(options: object, kind: type[OptionsT], path: str) -> OptionsT:
+    """Turn a table into its type, strictly.
+
+    Raises:
+        ConfigError: It does not fit; every mistake is listed with its path.
+    """
+    if isinstance(options, kind):
+        return options
+    problems = [
+        ".".join((path, *map(str, finding.path)))
+        + f": found {finding.found}, expected {finding.expected}"
+        + (f" (did you mean {finding.nearest}?)" if finding.nearest else "")
+        for finding in _toml_checker.find(options, kind, ())
+    ]
+    if not problems:
+        try:
+            return msgspec.convert(options, kind)
+        except msgspec.ValidationError as error:
+            problems = [f"{path}: {error}"]
+    raise ConfigError("\n".join(problems), problems=problems)

@@ -1,0 +1,43 @@
+"""How records wait for a collector and how they are sent again."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+__all__ = ["DeliveryConfig", "WhenFull"]
+
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class WhenFull(enum.StrEnum):
+    """Which records are given up when a queue is full."""
+
+    DROP_NEWEST = "drop-newest"
+    DROP_OLDEST = "drop-oldest"
+
+
+class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands around one collector.
+
+    Attributes:
+        queue_records: How many records may wait.
+        queue_bytes: How many bytes they may take, estimated.
+        when_full: Which records are given up, and counted, beyond that.
+        batch_records: How many records are handed over at once.
+        batch_age_seconds: How long an incomplete batch waits for more.
+        retry_initial_seconds: The pause after the first failure; it doubles each time.
+        retry_max_seconds: The longest pause. There is no limit to the number of attempts.
+        log_interval_seconds: How often a repeating failure is logged, with its count.
+    """
+
+    queue_records: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    queue_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
+    when_full: WhenFull = WhenFull.DROP_NEWEST
+    batch_records: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
+    batch_age_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.2
+    retry_initial_seconds: _Positive = 0.5
+    retry_max_seconds: _Positive = 60.0
+    log_interval_seconds: _Positive = 60.0

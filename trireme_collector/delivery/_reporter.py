@@ -1,0 +1,51 @@
+"""Failures are logged once per interval, with a count of those that were not."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["FailureReporter"]
+
+
+class FailureReporter:
+    """Logs the failures of one component without flooding.
+
+    Args:
+        collector: The name that stands in the log entries.
+        interval_ns: How long an event is kept quiet after it was logged.
+    """
+
+    def __init__(self, collector: str, interval_ns: int) -> None:
+        """Start with nothing logged."""
+        self._collector = collector
+        self._interval_ns = interval_ns
+        self._last: dict[str, int] = {}
+        self._quiet: dict[str, int] = {}
+
+    def report(self, event: str, error: BaseException, now_ns: int, **values: object) -> None:
+        """Log a failure, or count it if one of its kind was logged a moment ago."""
+        last = self._last.get(event)
+        if last is not None and now_ns - last < self._interval_ns:
+            self._quiet[event] = self._quiet.get(event, 0) + 1
+            return
+        self._last[event] = now_ns
+        _logger().warning(
+            event,
+            collector=self._collector,
+            error=f"{type(error).__name__}: {error}",
+            not_logged=self._quiet.pop(event, 0),
+            **values,
+        )
+
+
+@functools.cache
+def _logger() -> FilteringBoundLogger:
+    # Imported with the first failure: it would be the largest part of importing the library.
+    import structlog  # noqa: PLC0415
+
+    logger: FilteringBoundLogger = structlog.get_logger("trireme_collector.delivery")
+    return logger

@@ -1,0 +1,459 @@
+"""The collector that an agent holds: it takes every event and feeds all other collectors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from trireme_collector._host_name import host_name
+from trireme_collector._pipeline_build import build_collectors, name_collectors
+from trireme_collector.aggregation import AggregationConfig, FlowAggregator
+from trireme_collector.delivery import (
+    CollectorStatus,
+    DeliveryConfig,
+    DeliveryWorker,
+    FailureReporter,
+    SystemClock,
+    adapt,
+    estimate_size,
+)
+from trireme_collector.errors import DeliveryError
+from trireme_collector.hashing import stats_user_hash
+from trireme_collector.records import FlowRecord, TraceReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from trireme_collector.delivery import Clock
+    from trireme_collector.records import (
+        ConnectionExceptionReport,
+        ContainerRecord,
+        CounterReport,
+        DNSRequestReport,
+        IPTablesTrace,
+        PacketReport,
+        PingReport,
+        Record,
+        UserRecord,
+    )
+    from trireme_collector.registry import Registry
+
+__all__ = ["Pipeline", "PipelineStatus", "ShutdownReport", "build_pipeline"]
+
+_EMITTED_AT_ONCE = 256  # others may hand in their records between two such portions
+_NANOSECONDS = 1_000_000_000
+_LOG_INTERVAL_NS = 60 * _NANOSECONDS
+_GRACE_SECONDS = 0.5  # for a collector's close() after the deadline has stopped its deliveries
+
+
+class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The account of a pipeline.
+
+    A flow that was taken is merged, pending or handed to the collectors; each collector's
+    account balances in itself (`CollectorStatus`).
+
+    Attributes:
+        instance: The name of the agent, as it stands in the records.
+        epoch: The start of the pipeline, nanoseconds since 1970 UTC, as in the records.
+        sequence: The number of the last record that was handed to the collectors.
+        flows_received: Flows that were taken.
+        flows_merged: Flows that became part of an earlier one like them.
+        flows_pending: Different flows that wait for the end of the window.
+        flows_evicted: Flows that left early because the table was full.
+        malformed: Objects that were refused because they are not the record they should be.
+        collectors: The account of each collector.
+    """
+
+    instance: str
+    epoch: int
+    sequence: int
+    flows_received: int
+    flows_merged: int
+    flows_pending: int
+    flows_evicted: int
+    malformed: int
+    collectors: tuple[CollectorStatus, ...]
+
+
+class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pipeline leaves behind.
+
+    Attributes:
+        complete: Whether every record was delivered, rejected or dropped by policy.
+        undelivered: How many records were still queued, over all collectors.
+        stuck: The collectors that did not come back in time.
+        status: The last account.
+    """
+
+    complete: bool
+    undelivered: int
+    stuck: tuple[str, ...]
+    status: PipelineStatus
+
+
+class Pipeline:
+    """Takes events, merges flows, numbers records and feeds each collector on its own.
+
+    Its ``collect_*`` methods may be called from any thread, return at once and never raise.
+    Records wait before `start` and are delivered after it.
+
+    Args:
+        collectors: The collectors by name, or a sequence of them.
+        aggregation: How flows are merged.
+        delivery: What stands around each collector; a mapping gives it by name.
+        instance: The name of the agent in the records; the host name by default.
+        clock: Where the time comes from.
+        threads: Whether `start` runs threads. Without them the owner calls `tick`.
+
+    Raises:
+        PluginError: A collector takes no records at all.
+    """
+
+    def __init__(
+        self,
+        collectors: Mapping[str, object] | Sequence[object],
+        *,
+        aggregation: AggregationConfig | None = None,
+        delivery: DeliveryConfig | Mapping[str, DeliveryConfig] | None = None,
+        instance: str = "",
+        clock: Clock | None = None,
+        threads: bool = True,
+    ) -> None:
+        """Build the workers; open and start nothing."""
+        self._clock = clock or SystemClock()
+        self.instance = instance or host_name()
+        self.epoch = self._clock.time_ns()
+        self._threads = threads
+        self._workers = tuple(
+            DeliveryWorker(
+                name,
+                adapt(collector, name=name),
+                delivery.get(name) if isinstance(delivery, Mapping) else delivery,
+                clock=self._clock,
+            )
+            for name, collector in name_collectors(collectors)
+        )
+        self._by_kind: dict[type[Record], tuple[DeliveryWorker, ...]] = {}
+        self._aggregator = FlowAggregator(aggregation)
+        self._aggregator_lock = threading.Lock()
+        self._emit_lock = threading.Lock()
+        self._sequence = 0
+        self._malformed = 0
+        self._reporter = FailureReporter("pipeline", _LOG_INTERVAL_NS)
+        self._timer: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._started = self._closing = False
+        self._report: ShutdownReport | None = None
+
+    def start(self) -> Self:
+        """Open the collectors and begin to deliver.
+
+        Raises:
+            ConfigError: A collector cannot work as it is configured; those opened are closed.
+            PluginError: A collector failed to open by a mistake of its own.
+        """
+        if self._started:
+            return self
+        opened: list[DeliveryWorker] = []
+        now_ns = self._clock.monotonic_ns()
+        try:
+            for worker in self._workers:
+                opened.append(worker)
+                try:
+                    worker.open()
+                except DeliveryError as error:
+                    # The receiver is away; delivery will try again, and that is its business.
+                    self._reporter.report("open_failed", error, now_ns, name=worker.name)
+        except BaseException:
+            for worker in opened:
+                worker.finish(now_ns)
+            raise
+        self._started = True
+        if self._threads:
+            for worker in self._workers:
+                worker.start()
+            self._timer = threading.Thread(
+                target=self._run_timer, name="trireme-pipeline", daemon=True
+            )
+            self._timer.start()
+        return self
+
+    def tick(self, now_ns: int | None = None) -> None:
+        """Do what is due: end the window and, without threads, deliver.
+
+        Args:
+            now_ns: The time of a clock that does not jump; the pipeline's own by default.
+        """
+        now_ns = self._clock.monotonic_ns() if now_ns is None else now_ns
+        with self._aggregator_lock:
+            flows = self._aggregator.take_due(now_ns)
+        self._emit_all(flows)
+        if not self._threads:
+            self._deliver(now_ns)
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Deliver everything that was taken so far, as far as the collectors take it.
+
+        Args:
+            timeout_seconds: How long to wait for the collectors.
+
+        Returns:
+            Whether nothing of it is left.
+        """
+        self._emit_pending()
+        marks = [worker.request_flush() for worker in self._workers]
+        if not (self._threads and self._started):
+            if self._started:
+                self._deliver(self._clock.monotonic_ns())
+            return all(map(DeliveryWorker.is_settled, self._workers, marks))
+        end_ns = self._clock.monotonic_ns() + round(timeout_seconds * _NANOSECONDS)
+        return all(
+            [
+                worker.wait_settled(mark, self._seconds_until(end_ns))
+                for worker, mark in zip(self._workers, marks, strict=True)
+            ]
+        )
+
+    def reopen(self) -> None:
+        """Make every collector open its files or sockets anew, as after a log rotation."""
+        for worker in self._workers:
+            worker.request_reopen()
+        if not self._threads and self._started:
+            self._deliver(self._clock.monotonic_ns())
+
+    def close(self, deadline_seconds: float = 5.0) -> ShutdownReport:
+        """Stop the intake, deliver what waits until the deadline, and close the collectors.
+
+        Args:
+            deadline_seconds: How long to go on delivering.
+
+        Returns:
+            What was left. A second call gives the same report.
+        """
+        if self._report is not None:
+            return self._report
+        self._ending.set()
+        if self._timer is not None:
+            self._timer.join(deadline_seconds)
+        with self._aggregator_lock:
+            self._closing = True
+            flows = self._aggregator.take_all()
+        self._emit_all(flows)
+        now_ns = self._clock.monotonic_ns()
+        end_ns = now_ns + round(deadline_seconds * _NANOSECONDS)
+        for worker in self._workers:
+            worker.request_close(end_ns)
+        stuck: list[str] = []
+        if self._started and self._threads:
+            for worker in self._workers:
+                if not worker.join(self._seconds_until(end_ns) + _GRACE_SECONDS):
+                    stuck.append(worker.name)  # noqa: PERF401  each join uses up some of the time
+        elif self._started:
+            self._deliver(now_ns)
+            for worker in self._workers:
+                worker.finish(now_ns)
+        status = self.status()
+        undelivered = sum(account.queued for account in status.collectors)
+        self._report = ShutdownReport(
+            complete=not undelivered and not status.flows_pending,
+            undelivered=undelivered,
+            stuck=tuple(stuck),
+            status=status,
+        )
+        return self._report
+
+    def status(self) -> PipelineStatus:
+        """Give the account of the pipeline and of each collector."""
+        with self._aggregator_lock:
+            aggregator = self._aggregator
+            received, merged = aggregator.received, aggregator.merged
+            evicted, pending = aggregator.evicted, len(aggregator)
+        return PipelineStatus(
+            instance=self.instance,
+            epoch=self.epoch,
+            sequence=self._sequence,
+            flows_received=received,
+            flows_merged=merged,
+            flows_pending=pending,
+            flows_evicted=evicted,
+            malformed=self._malformed,
+            collectors=tuple(worker.status() for worker in self._workers),
+        )
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, with the default deadline."""
+        self.close()
+
+    def collect_flow_event(self, record: FlowRecord) -> None:
+        """Take a flow that was judged."""
+        try:
+            with self._aggregator_lock:
+                # Nothing may wait in the table any more once the shutdown has emptied it.
+                flows = (record,) if self._closing else self._aggregator.add(record)
+            if flows:
+                self._emit_all(flows)
+        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
+            self._refuse(error)
+
+    def collect_container_event(self, record: ContainerRecord) -> None:
+        """Take a container that came, changed or went."""
+        self._collect(record)
+
+    def collect_user_event(self, record: UserRecord) -> None:
+        """Take a user that was seen; one without an id is given it (`stats_user_hash`)."""
+        try:
+            self._emit((record if record.id else stats_user_hash(record),))
+        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
+            self._refuse(error)
+
+    def collect_trace_event(self, records: Sequence[str]) -> None:
+        """Take lines of an iptables trace."""
+        try:
+            self._emit((TraceReport(lines=tuple(records)),))
+        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
+            self._refuse(error)
+
+    def collect_packet_event(self, report: PacketReport) -> None:
+        """Take a packet that was traced or dropped outside any flow."""
+        self._collect(report)
+
+    def collect_counter_event(self, counter_report: CounterReport) -> None:
+        """Take the counters of a processing unit."""
+        self._collect(counter_report)
+
+    def collect_dns_requests(self, request: DNSRequestReport) -> None:
+        """Take a DNS request of a processing unit."""
+        self._collect(request)
+
+    def collect_ping_event(self, report: PingReport) -> None:
+        """Take a step of a ping."""
+        self._collect(report)
+
+    def collect_connection_exception_report(self, report: ConnectionExceptionReport) -> None:
+        """Take a connection that was tried and never answered."""
+        self._collect(report)
+
+    def collect_iptables_trace(self, trace: IPTablesTrace) -> None:
+        """Take the parsed way of packets through the rules."""
+        self._collect(trace)
+
+    def _collect(self, record: Record) -> None:
+        try:
+            self._emit((record,))
+        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        self._malformed += 1
+        self._reporter.report("record_malformed", error, self._clock.monotonic_ns())
+
+    def _emit_pending(self) -> None:
+        with self._aggregator_lock:
+            flows = self._aggregator.take_all()
+        self._emit_all(flows)
+
+    def _emit_all(self, flows: Sequence[FlowRecord]) -> None:
+        for start in range(0, len(flows), _EMITTED_AT_ONCE):
+            portion = flows[start : start + _EMITTED_AT_ONCE]
+            try:
+                self._emit(portion)
+            except Exception:  # noqa: BLE001  one malformed flow must cost one flow
+                for flow in portion:
+                    self._collect(flow)
+
+    def _emit(self, records: Sequence[Record]) -> None:
+        """Number records of one kind and put them into the queues of those who take them."""
+        kind = type(records[0])
+        instance, epoch = self.instance, self.epoch
+        sizes = [estimate_size(record) for record in records]
+        with self._emit_lock:
+            # One lock around numbering and queueing: the numbers rise in every queue.
+            sequence = self._sequence
+            numbered = []
+            for record in records:
+                sequence += 1
+                numbered.append(replace(record, instance=instance, epoch=epoch, sequence=sequence))
+            self._sequence = sequence
+            for worker in self._takers(kind):
+                worker.put(numbered, sizes)
+
+    def _takers(self, kind: type[Record]) -> tuple[DeliveryWorker, ...]:
+        takers = self._by_kind.get(kind)
+        if takers is None:
+            takers = tuple(worker for worker in self._workers if kind in worker.kinds)
+            self._by_kind[kind] = takers
+        return takers
+
+    def _deliver(self, now_ns: int) -> None:
+        for worker in self._workers:
+            again_ns = worker.step(now_ns)
+            while again_ns is not None and again_ns <= now_ns:
+                again_ns = worker.step(now_ns)
+
+    def _seconds_until(self, end_ns: int) -> float:
+        return max(0.0, (end_ns - self._clock.monotonic_ns()) / _NANOSECONDS)
+
+    def _run_timer(self) -> None:
+        window_seconds = self._aggregator.config.window_seconds
+        if not window_seconds:
+            return  # nothing ever waits
+        self.tick()
+        # A quarter of the window: a flow leaves at most that much late.
+        while not self._ending.wait(window_seconds / 4):
+            self.tick()
+
+
+def build_pipeline(
+    collectors: Mapping[str, Mapping[str, object]],
+    registry: Registry,
+    *,
+    aggregation: AggregationConfig | None = None,
+    delivery: DeliveryConfig | None = None,
+    instance: str = "",
+    clock: Clock | None = None,
+    threads: bool = True,
+) -> Pipeline:
+    """Build a pipeline from configuration tables.
+
+    Args:
+        collectors: One table per collector, by name. ``type`` names the kind of collector (the
+            name itself by default), ``delivery`` may hold a `DeliveryConfig` of its own, all
+            other keys are the collector's options.
+        registry: Where the kinds of collectors come from.
+        aggregation: How flows are merged.
+        delivery: What stands around each collector that has no ``delivery`` of its own.
+        instance: The name of the agent in the records.
+        clock: Where the time comes from.
+        threads: Whether `Pipeline.start` runs threads.
+
+    Raises:
+        ConfigError: Options are wrong; all of them are listed, each with its path.
+        PluginError: A kind of collector is unknown, blocked or broken.
+    """
+    instance = instance or host_name()
+    built, deliveries = build_collectors(
+        collectors, registry, instance=instance, delivery=delivery or DeliveryConfig()
+    )
+    return Pipeline(
+        built,
+        aggregation=aggregation,
+        delivery=deliveries,
+        instance=instance,
+        clock=clock,
+        threads=threads,
+    )
