@@ -149,8 +149,11 @@ def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]
             yield from _find_in_dict(value, kind, path)
         case inspect.TupleType():
             yield from _find_in_tuple(value, kind, path)
-        case inspect.ListType() | inspect.SetType() | inspect.FrozenSetType() | (
-            inspect.VarTupleType()
+        case (
+            inspect.ListType()
+            | inspect.SetType()
+            | inspect.FrozenSetType()
+            | (inspect.VarTupleType())
         ):
             yield from _find_in_array(value, kind, path)
         case inspect.IntType() | inspect.FloatType():
@@ -159,9 +162,7 @@ def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]
             yield from _find_in_string(value, kind, path)
 
 
-def _find_with_validator(
-    value: object, kind: inspect.Metadata, path: KeyPath
-) -> Iterator[Finding]:
+def _find_with_validator(value: object, kind: inspect.Metadata, path: KeyPath) -> Iterator[Finding]:
     extra = kind.extra or {}
     wrong = False
     for finding in _find(value, kind.type, path):
@@ -316,29 +317,30 @@ def _same_kind(value: object, kind: inspect.Type) -> bool:
 
 
 def _expected(kind: inspect.Type) -> str:
+    text = next((text for known, _, text in _KINDS if isinstance(kind, known)), "something else")
     match kind:
         case inspect.Metadata():
-            return str((kind.extra or {}).get("expected") or _expected(kind.type))
+            text = str((kind.extra or {}).get("expected") or _expected(kind.type))
         case inspect.UnionType():
             shown = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
-            return " or ".join(dict.fromkeys(_expected(member) for member in shown))
+            text = " or ".join(dict.fromkeys(_expected(member) for member in shown))
         case inspect.LiteralType():
-            return _one_of(kind.values)
+            text = _one_of(kind.values)
         case inspect.EnumType():
-            return _one_of([member.value for member in kind.cls])
+            text = _one_of([member.value for member in kind.cls])
         case inspect.IntType() | inspect.FloatType():
-            return _expected_number(kind)
+            text = _expected_number(kind)
         case inspect.StrType():
-            return _expected_string(kind)
+            text = _expected_string(kind)
         case inspect.TupleType():
-            return f"an array of {len(kind.item_types)}"
+            text = f"an array of {len(kind.item_types)}"
         case inspect.StructType() if kind.tag is not None:
-            return f"a table with {kind.tag_field} = {_shown(kind.tag)}"
-    if isinstance(kind, _ARRAYS):
-        if kind.max_length is not None:
-            return f"an array of {kind.min_length or 0} to {kind.max_length}"
-        return f"an array of at least {kind.min_length}" if kind.min_length else "an array"
-    return next((text for known, _, text in _KINDS if isinstance(kind, known)), "something else")
+            text = f"a table with {kind.tag_field} = {_shown(kind.tag)}"
+        case _ if isinstance(kind, _ARRAYS) and kind.max_length is not None:
+            text = f"an array of {kind.min_length or 0} to {kind.max_length}"
+        case _ if isinstance(kind, _ARRAYS) and kind.min_length:
+            text = f"an array of at least {kind.min_length}"
+    return text
 
 
 def _expected_number(kind: _NUMBERS) -> str:

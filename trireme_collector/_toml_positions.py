@@ -86,7 +86,7 @@ def scan(text: str) -> Positions:
     """Find the place of every key and value.
 
     Args:
-        text: A document that the standard library's parser accepts, with ``\n`` line ends.
+        text: A document that the standard library's parser accepts, with plain line feeds.
 
     Returns:
         The positions, by key path: strings for keys, numbers for elements of arrays.

@@ -143,7 +143,7 @@ class Document:
         """Give the plain value at a path, or None when there is none."""
         value: object = self.data
         for part in path:
-            if isinstance(value, dict):
+            if isinstance(value, dict) and isinstance(part, str):
                 value = value.get(part)
             elif isinstance(value, list) and isinstance(part, int) and part < len(value):
                 value = value[part]

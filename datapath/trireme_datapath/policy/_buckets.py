@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from trireme_datapath.policy._spellings import PORT_PROTOCOLS
-from trireme_datapath.policy.model import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trireme_datapath.policy.flow_policy import FlowPolicy
+    from trireme_datapath.policy.model import Rule
 
 __all__ = ["Bucket", "Entry", "Rank", "spans"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from trireme_collector.strict_toml import Unfit
 from trireme_datapath.policy import _spellings as spell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "ClauseTable",
@@ -28,7 +31,7 @@ def _checked(check: Callable[[Any], object], expected: str) -> Meta:
 
 
 def _check_rule_address(text: str) -> object:
-    """Accept ``any`` and ``@network`` beside addresses; whether the network exists is seen later."""
+    """Accept ``any`` and ``@network`` too; whether the network exists is seen later."""
     if text == "any":
         return text
     return spell.check_identifier(text[1:]) if text.startswith("@") else spell.parse_prefix(text)
@@ -38,14 +41,13 @@ def _check_icmp(value: int | str) -> object:
     """Accept what is right for one of the protocols; which one it is, is seen later."""
     try:
         return spell.parse_icmp(value, 1)
-    except spell.Unfit as unfit:
+    except Unfit as unfit:
         try:
             return spell.parse_icmp(value, 58)
-        except spell.Unfit:
+        except Unfit:
             raise unfit from None
 
 
-_ADDRESS = "an address, a network"
 Identifier: TypeAlias = Annotated[str, _checked(spell.check_identifier, "an id")]
 Word: TypeAlias = Annotated[str, _checked(spell.check_word, "a text")]
 Tag: TypeAlias = Annotated[str, _checked(spell.parse_tag, 'a tag such as "app=web"')]

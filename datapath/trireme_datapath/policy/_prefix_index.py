@@ -42,10 +42,10 @@ class PrefixIndex(Generic[T]):
     def __init__(self, values: Mapping[Prefix, T]) -> None:
         """Cut the address space once."""
         prefixes = sorted(values, key=lambda prefix: (prefix.network, prefix.length))
-        self._starts_4, self._owners_4 = _cut((p for p in prefixes if len(p.network) == 4), values, 4)
-        self._starts_6, self._owners_6 = _cut(
-            (p for p in prefixes if len(p.network) == 16), values, 16
-        )
+        of_4 = (prefix for prefix in prefixes if len(prefix.network) == 4)
+        of_6 = (prefix for prefix in prefixes if len(prefix.network) == 16)
+        self._starts_4, self._owners_4 = _cut(of_4, values, 4)
+        self._starts_6, self._owners_6 = _cut(of_6, values, 16)
         self._directory = (
             _directory(self._starts_4) if len(self._starts_4) >= _DIRECTORY_FROM else None
         )

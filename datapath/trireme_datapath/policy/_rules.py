@@ -23,12 +23,9 @@ from trireme_datapath.policy.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import TypeVar
 
     from trireme_collector.strict_toml import Document, KeyPath
     from trireme_datapath.policy._file import ClauseTable, RuleTable
-
-    T = TypeVar("T")
 
 __all__ = ["read_rule"]
 
@@ -80,7 +77,7 @@ def read_rule(
 
 def _protocols(document: Document, path: KeyPath, table: RuleTable) -> tuple[int, ...]:
     place = (*path, "protocol")
-    numbers = [spell.parse_protocol(value) for value in _listed(table.protocol)]
+    numbers = [spell.parse_protocol(value) for value in _scalars(table.protocol)]
     if None in numbers and len(numbers) > 1:
         expected = '"any" alone, or the protocols without it'
         document.add_problem(place, found='"any" beside other protocols', expected=expected)
@@ -97,7 +94,7 @@ def _addresses(
 ) -> tuple[AddressSet, ...]:
     if isinstance(value, UnsetType):
         return ()
-    listed = _listed(value)
+    listed = _texts(value)
     named: dict[str, None] = {}
     literal: dict[Prefix, None] = {}
     for index, text in enumerate(listed):
@@ -154,7 +151,7 @@ def _clause(document: Document, path: KeyPath, table: ClauseTable) -> TagClause:
         document.add_problem(place, expected=expected, of_key=True)
     if "=" in table.key:
         document.add_problem((*path, "key"), expected='a key without "="')
-    values = [] if isinstance(table.values, UnsetType) else _listed(table.values)
+    values = [] if isinstance(table.values, UnsetType) else _texts(table.values)
     return TagClause(key=table.key, operator=operator, values=tuple(dict.fromkeys(values)))
 
 
@@ -172,7 +169,7 @@ def _ports(
             expected="them only with tcp, udp, udplite or sctp",
             of_key=True,
         )
-    return tuple(dict.fromkeys(spell.parse_ports(value) for value in _listed(table.ports)))
+    return tuple(dict.fromkeys(spell.parse_ports(value) for value in _scalars(table.ports)))
 
 
 def _icmp(
@@ -192,7 +189,7 @@ def _icmp(
         )
         return ()
     matches: dict[IcmpMatch, None] = {}
-    for index, value in enumerate(_listed(table.icmp)):
+    for index, value in enumerate(_scalars(table.icmp)):
         where = (*path, "icmp", index) if isinstance(table.icmp, list) else place
         if len(protocols) > 1 and str(value)[:1].isdigit():
             document.add_problem(
@@ -209,5 +206,9 @@ def _icmp(
     return tuple(matches)
 
 
-def _listed(value: list[T] | T) -> list[T]:
+def _texts(value: list[str] | str) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _scalars(value: list[int | str] | int | str) -> list[int | str]:
     return value if isinstance(value, list) else [value]

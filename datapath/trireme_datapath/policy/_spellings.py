@@ -38,7 +38,8 @@ _OTHER_NAMES = {"icmp6": "icmpv6", "ipv6-icmp": "icmpv6", "udp-lite": "udplite",
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _LENGTH = re.compile(r"[0-9]{1,3}")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
-_MARK = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})(?:/(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}))?")
+_HEX_OR_DECIMAL = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
+_MARK = re.compile(f"{_HEX_OR_DECIMAL}(?:/{_HEX_OR_DECIMAL})?")
 _PREFIX_EXPECTED = "an IPv4 or IPv6 address or network such as 10.0.0.0/8 or 2001:db8::/32"
 _PORT_EXPECTED = 'a port from 0 to 65535, or a range such as "8000-8080"'
 _MARK_EXPECTED = 'a mark such as 256, "0x100" or "0x100/0xff00", of 32 bits'
@@ -102,7 +103,8 @@ def parse_ports(value: int | str) -> PortRange:
         raise Unfit(_PORT_EXPECTED)
     if first > last:
         near = quote(f"{last}-{first}")
-        raise Unfit("a range from low to high", found=f"a reversed range {first}-{last}", nearest=near)
+        found = f"a reversed range {first}-{last}"
+        raise Unfit("a range from low to high", found=found, nearest=near)
     return PortRange(first=first, last=last)
 
 

@@ -240,9 +240,7 @@ def _number_sets(policy: Policy) -> dict[AddressSet, int]:
     return sets
 
 
-def _index_sets(
-    policy: Policy, sets: Mapping[AddressSet, int]
-) -> PrefixIndex[tuple[int, ...]]:
+def _index_sets(policy: Policy, sets: Mapping[AddressSet, int]) -> PrefixIndex[tuple[int, ...]]:
     """Index every prefix once, however many rules name it."""
     members: dict[Prefix, list[int]] = {}
     for addresses, number in sets.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from msgspec import UNSET, UnsetType
 
@@ -36,7 +36,7 @@ from trireme_datapath.policy.model import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from trireme_collector.strict_toml import KeyPath
     from trireme_datapath.policy._file import SelectTable
@@ -150,11 +150,13 @@ class _Reader:
         )
 
     def _rule(self, path: KeyPath) -> Rule | None:
-        kind = IngressTable if path[2] == "ingress" else EgressTable
-        table = self._document.part(path, kind)
+        table: IngressTable | EgressTable | None
+        if path[2] == "ingress":
+            key, table = "from", self._document.part(path, IngressTable)
+        else:
+            key, table = "to", self._document.part(path, EgressTable)
         if table is None:
             return None
-        key = "from" if path[2] == "ingress" else "to"
         networks = self._known_networks
         return read_rule(self._document, path, key, table.addresses, table, networks)
 
@@ -246,7 +248,13 @@ def _unique(values: Iterable[T]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _places(path: KeyPath, value: list[T] | T | UnsetType) -> Iterable[tuple[KeyPath, T]]:
+@overload
+def _places(path: KeyPath, value: list[str] | str | UnsetType) -> Sequence[tuple[KeyPath, str]]: ...
+@overload
+def _places(
+    path: KeyPath, value: list[int | str] | int | str | UnsetType
+) -> Sequence[tuple[KeyPath, int | str]]: ...
+def _places(path: KeyPath, value: object) -> Sequence[tuple[KeyPath, object]]:
     """Give each value with its place, whether it stands alone or in a list."""
     if isinstance(value, UnsetType):
         return []

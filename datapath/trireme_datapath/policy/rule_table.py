@@ -38,8 +38,7 @@ V = TypeVar("V")
 Node: TypeAlias = "PrefixNode[tuple[int, ...]]"
 Buckets: TypeAlias = tuple[tuple[Bucket, ...], ...]
 
-_ICMP = 1
-_ICMPV6 = 58
+_ICMPS = (1, 58)
 _RANKS = len(Rank)
 # Answers are remembered because floods repeat themselves; the bounds keep a flood of new
 # addresses, peers and ports from growing the process.
@@ -136,9 +135,7 @@ class Candidates:
         self._settled: dict[int, tuple[list[int], list[Match]]] = {}
         self._misses = 0
 
-    def decide(
-        self, protocol: int, port: int = 0, icmp_type: int = 0, icmp_code: int = 0
-    ) -> Match:
+    def decide(self, protocol: int, port: int = 0, icmp_type: int = 0, icmp_code: int = 0) -> Match:
         """Judge a flow.
 
         Args:
@@ -150,10 +147,7 @@ class Candidates:
         Returns:
             The answer; the same object for the same answer, as long as it is remembered.
         """
-        if protocol == _ICMP or protocol == _ICMPV6:  # noqa: PLR1714  a set would cost more
-            value = icmp_type << 8 | icmp_code
-        else:
-            value = port
+        value = icmp_type << 8 | icmp_code if protocol in _ICMPS else port
         settled = self._settled.get(protocol)
         if settled is not None:
             return settled[1][bisect_right(settled[0], value) - 1]
