@@ -128,6 +128,12 @@ class TestCuts:
         assert isinstance(packet, Packet)
         assert packet.payload_offset == 80
 
+    def test_options_cut_anywhere(self) -> None:
+        whole = b"\x4f\x00\x00\x3c" + _ipv4(47, b"")[4:] + b"\x01" * 40
+        assert isinstance(decode(whole), Packet)
+        for size in range(60):
+            assert _reason(decode(whole[:size], original_length=60)) is MalformedReason.CUT
+
     def test_an_original_length_below_what_is_there_means_nothing(self) -> None:
         data = _ipv4(47, b"abcd")
         for length in (-1, 0, 3, len(data)):
@@ -161,6 +167,16 @@ class TestFragments:
         assert isinstance(packet, Packet)
         assert not packet.is_fragment
         assert (packet.identification, packet.source_port) == (99, 7)
+
+    def test_an_atomic_fragment_may_be_empty(self) -> None:
+        packet = decode(_ipv6(44, bytes.fromhex("3b00000000000063")))
+        assert isinstance(packet, Packet)
+        assert (packet.protocol, packet.identification) == (59, 99)
+
+    def test_a_first_fragment_has_whole_units_of_eight_bytes(self) -> None:
+        head = bytes.fromhex("0007000800180000")
+        assert isinstance(decode(_ipv4(17, head, fragment=0x2000)), Packet)
+        assert _reason(decode(_ipv4(17, head + b"x", fragment=0x2000))) == "fragment-length"
 
     @pytest.mark.parametrize(
         ("fragment", "expected"), [(0x2000, True), (0x0003, True), (0x4000, False), (0, False)]
@@ -261,6 +277,24 @@ class TestIcmpErrors:
         assert (four.embedded, six.embedded) == (None, None)
 
 
+class TestHeads:
+    @pytest.mark.parametrize("icmp_type", range(256))
+    def test_icmp_types_with_an_identifier(self, icmp_type: int) -> None:
+        message = bytes([icmp_type, 0, 0, 0, 0x12, 0x34, 0, 0])
+        four, six = decode(_ipv4(1, message)), decode(_ipv6(58, message))
+        assert isinstance(four, Packet)
+        assert isinstance(six, Packet)
+        queries = {0, 8, 13, 14, 15, 16, 17, 18, 42, 43}
+        assert four.icmp_identifier == (0x1234 if icmp_type in queries else -1)
+        assert six.icmp_identifier == (0x1234 if icmp_type in {128, 129, 160, 161} else -1)
+
+    @pytest.mark.parametrize("coverage", range(12))
+    def test_udplite_coverage(self, coverage: int) -> None:
+        message = b"\x00\x07\x00\x08" + bytes([0, coverage, 0, 0]) + b"xy"
+        sound = isinstance(decode(_ipv4(136, message)), Packet)
+        assert sound == (coverage in {0, 8, 9, 10})
+
+
 class TestBounds:
     """The cost is bounded by structure: what exceeds a limit is refused by that limit."""
 
@@ -303,6 +337,7 @@ class TestBuffers:
         assert decode(memoryview(self._DATA).cast("b")) == expected
         assert decode(memoryview(self._DATA).cast("I")) == expected
         assert decode(memoryview(self._DATA).cast("B", (4, 11))) == expected
+        assert decode(memoryview(b"\x45").cast("B", ())) == decode(b"\x45")
         spread = bytes(byte for value in self._DATA for byte in (value, 0))
         assert decode(memoryview(spread)[::2]) == expected
 

@@ -69,6 +69,14 @@ _EXTENSION_NUMBERS = {
     inet6.IPv6ExtHdrDestOpt: 60,
 }
 
+# scapy leaves what follows an authentication header unread.
+_AFTER_AUTHENTICATION = {
+    43: inet6.IPv6ExtHdrRouting,
+    44: inet6.IPv6ExtHdrFragment,
+    51: ipsec.AH,
+    60: inet6.IPv6ExtHdrDestOpt,
+}
+
 
 @dataclass(frozen=True)
 class _Transport:
@@ -479,9 +487,11 @@ def _seen_ipv4(data: bytes) -> dict[str, Any]:
         "identification": network.id,
         "fragment_offset_bytes": network.frag * 8,
         "more_fragments": bool(network.flags.MF),
+        # Not source_routed: scapy takes an option for its kind without the copied flag, and some
+        # for longer than they say.
         "header_length_bytes": network.ihl * 4,
-        "source_routed": any(isinstance(o, _SOURCE_ROUTES) for o in network.options),
-    } | _seen_transport(network.payload)
+        # scapy reads SCTP into fragments that are not the first.
+    } | (_seen_transport(network.payload) if network.frag == 0 else {})
 
 
 def _seen_ipv6(data: bytes) -> dict[str, Any]:
@@ -497,16 +507,18 @@ def _seen_ipv6(data: bytes) -> dict[str, Any]:
         "more_fragments": False,
         "source_routed": False,
     }
-    layer = network
-    while isinstance(layer.payload, (inet6._IPv6ExtHdr, ipsec.AH)):
-        layer = layer.payload
+    layer, behind = network, network.payload
+    while isinstance(behind, (inet6._IPv6ExtHdr, ipsec.AH)):
+        layer, behind = behind, behind.payload
+        if isinstance(layer, ipsec.AH) and layer.nh in _AFTER_AUTHENTICATION:
+            behind = _AFTER_AUTHENTICATION[layer.nh](bytes(behind))
         if isinstance(layer, inet6.IPv6ExtHdrFragment):
             seen["identification"] = layer.id
             seen["fragment_offset_bytes"] = layer.offset * 8
             seen["more_fragments"] = bool(layer.m)
         elif getattr(layer, "segleft", 0):
             seen["source_routed"] = True
-    return seen | {"protocol": layer.nh} | _seen_transport(layer.payload)
+    return seen | {"protocol": layer.nh} | _seen_transport(behind)
 
 
 def _seen_transport(layer: Layer) -> dict[str, Any]:
