@@ -7,17 +7,13 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.fuzz.harness import main, target_of
+from tests.fuzz.harness import Target, main
 from trireme_datapath.packet import Malformed, Packet, decode, decode_embedded
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["MAX_BYTES", "MAX_SECONDS", "fuzz_one", "seeds"]
-
-MAX_BYTES = 70_000
-# For any size: the cost does not grow with it. One input is decoded up to three times.
-MAX_SECONDS = 3 * 0.0005
+__all__ = ["TARGET"]
 
 _DATA = Path(__file__).parents[1] / "data" / "packets.toml"
 _COPY_RANGE_BYTES = 128
@@ -25,10 +21,9 @@ _COPY_RANGE_BYTES = 128
 _READ = frozenset((1, 6, 17, 58, 132, 136))
 
 
-def seeds() -> list[bytes]:
-    """Give the golden datagrams, sound and malformed."""
+def _seeds() -> tuple[bytes, ...]:
     golden = tomllib.loads(_DATA.read_text(encoding="utf-8"))
-    return [bytes.fromhex(entry["hex"]) for kind in golden.values() for entry in kind]
+    return tuple(bytes.fromhex(entry["hex"]) for kind in golden.values() for entry in kind)
 
 
 def _check(result: Packet | Malformed, size: int) -> Hashable:
@@ -53,7 +48,7 @@ def _check(result: Packet | Malformed, size: int) -> Hashable:
     )
 
 
-def fuzz_one(data: bytes) -> Hashable:
+def run(data: bytes) -> Hashable:
     """Decode whole, cut as a queue cuts it, and what it quotes."""
     result = decode(data)
     outcome = _check(result, len(data))
@@ -70,5 +65,14 @@ def fuzz_one(data: bytes) -> Hashable:
     return outcome
 
 
+TARGET = Target(
+    name="packet",
+    seeds=_seeds(),
+    run=run,
+    max_bytes=70_000,
+    # For any size: the cost does not grow with it. One input is decoded up to three times.
+    max_seconds=3 * 0.0005,
+)
+
 if __name__ == "__main__":
-    sys.exit(main([target_of(sys.modules[__name__])]))
+    sys.exit(main([TARGET]))

@@ -1,11 +1,7 @@
 """The loop that every fuzz target shares: change known inputs at random, and look for faults.
 
-A target is a module ``fuzz_<name>.py`` in this folder with
-
-- ``seeds() -> Sequence[bytes]``: inputs to start from, sound and broken ones;
-- ``fuzz_one(data: bytes) -> Hashable``: takes one input, raises if something is wrong, and returns
-  what came of it, a value that is equal for inputs that went the same way, or ``None``;
-- ``MAX_BYTES`` and ``MAX_SECONDS``, optional: how long an input gets, and how long it may take.
+Each module ``fuzz_<name>.py`` in this folder has one ``TARGET``. It fails by raising, and by taking
+too long.
 
 An outcome that was not seen before makes its input a new starting point, which leads the changes
 to places that no seed reaches. A run is made of its seed alone: the same seed gives the same
@@ -26,9 +22,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
-    from types import ModuleType
 
-__all__ = ["Finding", "Report", "Target", "all_targets", "fuzz", "main", "target_of"]
+__all__ = ["Finding", "Report", "Target", "all_targets", "fuzz", "main"]
 
 _MAX_CORPUS = 2048
 _MAX_STACKED_CHANGES = 6
@@ -45,7 +40,8 @@ class Target:
     Attributes:
         name: Names it in output and in the files of findings.
         seeds: Inputs to start from; sound and broken ones.
-        run: Takes one input, raises if something is wrong, and returns the outcome.
+        run: Takes one input, raises if something is wrong, and returns what came of it: a value
+            that is equal for inputs that went the same way, or ``None``.
         max_bytes: No input is longer.
         max_seconds: How long one input may take, or ``None``.
     """
@@ -82,21 +78,10 @@ class Report:
     slowest_seconds: float = 0.0
 
 
-def target_of(module: ModuleType) -> Target:
-    """Make the target that a module describes."""
-    return Target(
-        name=Path(str(module.__file__)).stem.removeprefix("fuzz_"),
-        seeds=tuple(module.seeds()),
-        run=module.fuzz_one,
-        max_bytes=getattr(module, "MAX_BYTES", Target.max_bytes),
-        max_seconds=getattr(module, "MAX_SECONDS", Target.max_seconds),
-    )
-
-
 def all_targets() -> list[Target]:
-    """Make the targets of all modules in this folder, in the order of their names."""
+    """Load the targets of all modules in this folder, in the order of their names."""
     names = sorted(path.stem for path in Path(__file__).parent.glob("fuzz_*.py"))
-    return [target_of(importlib.import_module(f"tests.fuzz.{name}")) for name in names]
+    return [importlib.import_module(f"tests.fuzz.{name}").TARGET for name in names]
 
 
 def fuzz(
