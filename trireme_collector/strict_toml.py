@@ -145,8 +145,8 @@ class Document:
         for part in path:
             if isinstance(value, dict) and isinstance(part, str):
                 value = value.get(part)
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-                value = value[part]
+            elif isinstance(value, list) and isinstance(part, int):
+                value = value[part] if part < len(value) else None
             else:
                 return None
         return value

@@ -55,8 +55,8 @@ def describe_options(config_type: type[msgspec.Struct]) -> tuple[Option, ...]:
 
 def _default(field: inspect.Field) -> str:
     value = field.default
-    if value is inspect.NODEFAULT:
-        value = field.default_factory() if field.default_factory is not inspect.NODEFAULT else None
+    if value is msgspec.NODEFAULT:
+        value = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
     if value is None or value is msgspec.UNSET:
         return ""
     if value and any(word in field.name.lower() for word in REDACTED_WORDS):
@@ -70,8 +70,7 @@ def _name_type(kind: inspect.Type) -> str:
             expected = (kind.extra or {}).get("expected")
             return str(expected) if expected else _name_type(kind.type)
         case inspect.UnionType():
-            left_out = (inspect.NoneType, inspect.UnsetType)
-            names = [_name_type(t) for t in kind.types if not isinstance(t, left_out)]
+            names = [_name_type(t) for t in kind.types if not isinstance(t, inspect.NoneType)]
             return " or ".join(dict.fromkeys(names))
         case inspect.EnumType():
             return _choices([member.value for member in kind.cls])
@@ -83,13 +82,13 @@ def _name_type(kind: inspect.Type) -> str:
             return f"array of {_name_type(kind.item_type)}"
         case inspect.FrozenSetType():
             return f"array of {_name_type(kind.item_type)}"
-    names: tuple[tuple[type[inspect.Type], str], ...] = (
+    words: tuple[tuple[type[inspect.Type], str], ...] = (
         (inspect.BoolType, "true or false"),
         (inspect.StrType, "string"),
         (inspect.DictType, "table"),
         (inspect.StructType, "table"),
     )
-    return next((name for known, name in names if isinstance(kind, known)), "value")
+    return next((word for known, word in words if isinstance(kind, known)), "value")
 
 
 def _number(kind: inspect.IntType | inspect.FloatType) -> str:

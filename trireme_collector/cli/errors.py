@@ -41,8 +41,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
     if isinstance(error, click.ClickException):
         return ExitCode.USAGE if error.exit_code == ExitCode.USAGE else ExitCode.FAILURE
     own = getattr(error, "exit_code", None)
-    if isinstance(own, int) and own in ExitCode:
-        return ExitCode(own)
+    if isinstance(own, ExitCode):
+        return own
     for kind in type(error).__mro__:
         if kind.__name__ in _CODES_BY_NAME:
             return _CODES_BY_NAME[kind.__name__]

@@ -1,0 +1,352 @@
+"""The configuration file of an agent: core sections, and those of every collector's plugin.
+
+::
+
+    instance = "host-7"
+
+    [plugins]
+    allow = ["syslog", "file"]
+
+    [aggregation]
+    window_seconds = 1.0
+
+    [delivery]
+    queue_records = 100000
+
+    [collectors.archive]
+    type = "file"                               # the collector's own name by default
+    path = "/var/log/trireme/flows.json"
+    delivery = { batch_records = 1000 }
+
+An agent adds sections of its own: it derives from `Configuration` and gives that to `load_config`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from trireme_collector._host_name import host_name
+from trireme_collector.aggregation import AggregationConfig
+from trireme_collector.delivery import DeliveryConfig, adapt
+from trireme_collector.errors import ConfigError, PluginError, TriremeError
+from trireme_collector.hookspecs import CollectorContext
+from trireme_collector.pipeline import build_pipeline
+from trireme_collector.registry import Registry
+from trireme_collector.strict_toml import REDACTED_WORDS, load_document, nearest
+
+if TYPE_CHECKING:
+    import os
+
+    from trireme_collector.hookspecs import CollectorSpec
+    from trireme_collector.pipeline import Pipeline
+    from trireme_collector.strict_toml import Document, KeyPath
+
+__all__ = [
+    "DEFAULT_COLLECTOR",
+    "CollectorConfig",
+    "Configuration",
+    "LoadedConfiguration",
+    "PluginSelection",
+    "load_config",
+    "redact",
+]
+
+DEFAULT_COLLECTOR = "syslog"
+"""The collector of a configuration that names none, as `DefaultCollector` was upstream."""
+HIDDEN = "(not shown)"
+
+_OWN_KEYS = ("type", "delivery")
+
+InstanceName: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[!-~]{1,255}$",
+        extra={"expected": "1 to 255 visible ASCII characters without a space"},
+    ),
+]
+CollectorName: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        extra={"expected": "a name of letters, digits, '-', '_' and '.'"},
+    ),
+]
+PluginName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class PluginSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which plugins may load.
+
+    Attributes:
+        allow: The plugins that may load, built-in ones too; all of them when it is not given.
+        deny: The plugins that may not, whatever `allow` says.
+    """
+
+    allow: list[PluginName] | msgspec.UnsetType = msgspec.UNSET
+    deny: list[PluginName] = []
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The core sections of a configuration file.
+
+    Attributes:
+        instance: The name of this agent in its records; the host's name by default.
+        plugins: Which plugins may load.
+        aggregation: How flows that are alike become one record.
+        delivery: How records wait for their collectors; a collector may say otherwise.
+        collectors: Where records go. Without any, they go to the local syslog.
+    """
+
+    instance: InstanceName = msgspec.field(default_factory=host_name)
+    plugins: PluginSelection = PluginSelection()
+    aggregation: AggregationConfig = AggregationConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    collectors: dict[CollectorName, dict[str, object]] = {}
+
+
+ConfigurationT = TypeVar("ConfigurationT", bound=Configuration)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CollectorConfig:
+    """One collector as it was configured, checked.
+
+    Attributes:
+        name: Its name, from the configuration.
+        spec: What its plugin offers.
+        options: The options of its plugin.
+        delivery: How its records wait.
+    """
+
+    name: str
+    spec: CollectorSpec[msgspec.Struct]
+    options: msgspec.Struct
+    delivery: DeliveryConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedConfiguration(Generic[ConfigurationT]):
+    """A configuration file, checked.
+
+    Attributes:
+        path: The file.
+        settings: Its sections; `collectors` has the form of the file there.
+        collectors: The collectors, checked by the types of their plugins.
+        registry: The plugins that may load.
+    """
+
+    path: Path
+    settings: ConfigurationT
+    collectors: tuple[CollectorConfig, ...]
+    registry: Registry
+
+    def resolve(self, path: str) -> Path:
+        """Give a path of the file, seen from the directory that the file is in."""
+        return self.path.parent / path
+
+    def pipeline(self) -> Pipeline:
+        """Build the pipeline with every collector; nothing is opened or started.
+
+        Raises:
+            ConfigError: A collector refuses its options.
+            PluginError: A collector cannot be built.
+        """
+        return build_pipeline(
+            {c.name: self._table(c) for c in self.collectors},
+            self.registry,
+            aggregation=self.settings.aggregation,
+            delivery=self.settings.delivery,
+            instance=self.settings.instance,
+        )
+
+    def probe_outputs(self) -> list[tuple[str, TriremeError]]:
+        """Open every collector as a start would, close it again, and give what went wrong.
+
+        Nothing is delivered. A file that was not there is made.
+
+        Returns:
+            The name of each collector that cannot be opened, and why.
+        """
+        wrong: list[tuple[str, TriremeError]] = []
+        for collector in self.collectors:
+            context = CollectorContext(name=collector.name, instance=self.settings.instance)
+            try:
+                opened = adapt(
+                    collector.spec.factory(collector.options, context), name=collector.name
+                )
+                opened.open()
+                opened.call("close")
+            except TriremeError as error:
+                wrong.append((collector.name, error))
+            except Exception as error:  # noqa: BLE001  a factory is a plugin's code
+                reason = f"{type(error).__name__}: {error}; this is a mistake in the plugin"
+                wrong.append((collector.name, PluginError(reason)))
+        return wrong
+
+    def _table(self, collector: CollectorConfig) -> dict[str, object]:
+        written = self.settings.collectors.get(collector.name, {})
+        return {**written, "type": collector.spec.name, "delivery": collector.delivery}
+
+    def redacted(self) -> object:
+        """Give the settings as plain values that may be shown: without secrets."""
+        return redact(msgspec.to_builtins(self.settings, enc_hook=str))
+
+
+def load_config(
+    path: str | os.PathLike[str],
+    kind: type[ConfigurationT],
+    *,
+    registry: Registry | None = None,
+) -> LoadedConfiguration[ConfigurationT]:
+    """Read a configuration file.
+
+    Args:
+        path: The file.
+        kind: `Configuration`, or a type that adds sections to it.
+        registry: The plugins to use instead of the installed ones that the file allows.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: The file cannot be read or has mistakes; all of them are listed.
+        PluginError: The only mistakes are plugins that are unknown, blocked or broken.
+    """
+    document = load_document(path, refuse_world_writable=True)
+    document.convert((), kind)
+    settings = document.part((), kind, without=("collectors",))
+    if registry is None:
+        registry = _registry(document)
+    collectors, plugin_errors = _collectors(document, registry)
+    _raise_mistakes(document, plugin_errors)
+    if settings is None:  # part() gives None only where a problem was noted, and was raised
+        raise AssertionError("a configuration without a value and without a problem")
+    tables = document.get(("collectors",))
+    if isinstance(tables, dict):
+        settings = msgspec.structs.replace(settings, collectors=tables)
+    return LoadedConfiguration(
+        path=Path(path), settings=settings, collectors=collectors, registry=registry
+    )
+
+
+def redact(value: object, *, hidden: bool = False) -> object:
+    """Replace the values of keys that name secrets, at any depth."""
+    if isinstance(value, dict):
+        return {
+            key: redact(item, hidden=hidden or _names_secret(str(key)))
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact(item, hidden=hidden) for item in value]
+    return HIDDEN if hidden and value not in (None, "") else value
+
+
+def _names_secret(key: str) -> bool:
+    lowered = key.lower().replace("-", "_")
+    return any(word in lowered for word in REDACTED_WORDS)
+
+
+def _registry(document: Document) -> Registry:
+    """Obey the allow and deny lists even where other parts of the file have mistakes."""
+    selection = document.part(("plugins",), PluginSelection) if "plugins" in document.data else None
+    if selection is None:
+        return Registry()
+    allow = None if isinstance(selection.allow, msgspec.UnsetType) else selection.allow
+    return Registry(allow=allow, deny=selection.deny)
+
+
+def _collectors(
+    document: Document, registry: Registry
+) -> tuple[tuple[CollectorConfig, ...], list[str]]:
+    """Read the collectors; give the complaints about plugins beside them."""
+    tables = document.get(("collectors",))
+    names = list(tables) if isinstance(tables, dict) else []
+    if not names:
+        return _default_collector(document, registry)
+    found: list[CollectorConfig] = []
+    complaints: list[str] = []
+    for name in names:
+        path: KeyPath = ("collectors", name)
+        table = document.get(path)
+        if not isinstance(table, dict):
+            continue  # already noted
+        plugin = table.get("type", name)
+        if not isinstance(plugin, str):
+            document.add_problem((*path, "type"), expected="the name of a plugin")
+            continue
+        try:
+            spec = registry.collector_spec(plugin)
+        except PluginError as error:
+            line, column = document.position((*path, "type"))
+            near = "" if plugin in registry.names() else nearest(plugin, registry.names())
+            hint = f' (did you mean "{near}"?)' if near else ""
+            complaints.append(
+                f"{document.name}:{line}:{column}: collectors.{name}.type: {error}{hint}"
+            )
+            continue
+        collector = _collector(document, name, spec)
+        if collector is not None:
+            found.append(collector)
+    return tuple(found), complaints
+
+
+def _default_collector(
+    document: Document, registry: Registry
+) -> tuple[tuple[CollectorConfig, ...], list[str]]:
+    try:
+        spec = registry.collector_spec(DEFAULT_COLLECTOR)
+    except PluginError as error:
+        complaint = f"{document.name}: no collector is configured, so records go to syslog: {error}"
+        return (), [complaint]
+    options = msgspec.convert({}, spec.config_type)
+    delivery = _delivery(document, {})
+    collector = CollectorConfig(
+        name=DEFAULT_COLLECTOR, spec=spec, options=options, delivery=delivery
+    )
+    return (collector,), []
+
+
+def _collector(
+    document: Document, name: str, spec: CollectorSpec[msgspec.Struct]
+) -> CollectorConfig | None:
+    path: KeyPath = ("collectors", name)
+    # One type for the whole table, so that its keys are checked, and suggested, together.
+    whole = msgspec.defstruct(
+        "CollectorTable",
+        [("type", str, name), ("delivery", DeliveryConfig, DeliveryConfig())],
+        bases=(spec.config_type,),
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    if document.convert(path, whole) is None:
+        return None
+    options = document.part(path, spec.config_type, without=_OWN_KEYS)
+    if options is None:
+        return None
+    own = document.get((*path, "delivery"))
+    delivery = _delivery(document, own if isinstance(own, dict) else {})
+    return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery)
+
+
+def _delivery(document: Document, own: dict[str, object]) -> DeliveryConfig:
+    """Merge what a collector says over what all say; what is wrong was noted before."""
+    common = document.get(("delivery",))
+    merged = {**common, **own} if isinstance(common, dict) else own
+    try:
+        return msgspec.convert(merged, DeliveryConfig)
+    except msgspec.ValidationError:
+        return DeliveryConfig()
+
+
+def _raise_mistakes(document: Document, complaints: list[str]) -> None:
+    problems = document.problems
+    if problems and complaints:
+        lines = [*map(str, problems), *complaints]
+        raise ConfigError("\n".join(lines), problems=lines)
+    document.raise_problems()
+    if complaints:
+        raise PluginError("\n".join(complaints))
