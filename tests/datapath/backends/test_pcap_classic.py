@@ -84,9 +84,11 @@ def test_every_cut_is_reported_after_what_came_before(name: str) -> None:
             assert len(read(whole[:size])) == (size == second)
             continue
         packets: list[object] = []
-        with pytest.raises(CaptureError) as caught:
-            with CaptureReader(io.BytesIO(whole[:size]), name="x.pcap") as reader:
-                packets.extend(reader)
+        with (
+            pytest.raises(CaptureError) as caught,
+            CaptureReader(io.BytesIO(whole[:size]), name="x.pcap") as reader,
+        ):
+            packets.extend(reader)
         assert len(packets) == (size > second)
         assert isinstance(caught.value, TruncatedCaptureError) == (size >= 4)
 
