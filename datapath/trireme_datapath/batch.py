@@ -144,7 +144,7 @@ class BatchDoor:
         pair = key[:length] + key[length + 2 :]
         ruling = memory.young.get(pair) or memory.find(pair)
         if ruling is None:
-            if half == 16 and is_mapped(key[:16], key[16:32]):  # noqa: PLR2004  bytes of IPv6
+            if half == 16 and is_mapped(key[:16], key[16:32]):
                 return None
             found = core.rule(flow_tuple(protocol, key), lane.way, lane.interface)
             if not isinstance(found, Ruling):
@@ -155,5 +155,4 @@ class BatchDoor:
         size = total + lane.uncounted_bytes
         if ruling.add(key[length] << 8 | key[length + 1], size, flags, now_ns):
             self._pending.append(ruling)
-        way = lane.way
-        return core.open(way.zone, way.reverse_zone, key, ruling, now_ns)
+        return core.open(lane.way, key, ruling, now_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from trireme_datapath.flows import Flow, FlowState, FlowTable
+from trireme_datapath.flows import Flow, FlowState, FlowTable, reverse_key
 from trireme_datapath.identity import OPENING_FLAGS, SYN
 from trireme_datapath.judgement import Judge
 from trireme_datapath.packets import Verdict
@@ -14,7 +14,6 @@ from trireme_datapath.units import Way, Ways
 
 if TYPE_CHECKING:
     from trireme_collector.records import FlowDropReason, FlowRecord
-    from trireme_datapath.flows import Zone
     from trireme_datapath.judgement import FlowTuple
     from trireme_datapath.policy import CompiledPolicy
 
@@ -42,9 +41,7 @@ class EngineCore:
         counters: What was done, by name.
     """
 
-    def __init__(
-        self, policy: CompiledPolicy, *, max_flows: int, refuse_mark: int | None
-    ) -> None:
+    def __init__(self, policy: CompiledPolicy, *, max_flows: int, refuse_mark: int | None) -> None:
         """Start without flows."""
         self.counters: Counter[str] = Counter()
         self.flows = FlowTable(max_flows)
@@ -89,10 +86,13 @@ class EngineCore:
         return Ruling.about(flow, outcome)
 
     def open(
-        self, zone: Zone, reverse_zone: Zone, key: bytes, ruling: Ruling, now_ns: int
+        self, way: Way, key: bytes, ruling: Ruling, now_ns: int, *, forward: bool = True
     ) -> Flow:
         """Put a flow that was judged into the table, under the key of its client's packets."""
         protocol, denied = ruling.protocol, ruling.denied
+        zone, reverse_zone = way.zone, way.reverse_zone
+        if not forward:
+            zone, reverse_zone = reverse_zone, zone
         flow = Flow(
             key=key,
             protocol=protocol,
@@ -105,6 +105,8 @@ class EngineCore:
             last_seen_ns=now_ns,
         )
         self.flows.insert(zone.table(protocol), flow)
+        if way.one_way and not denied:
+            self.flows.answer(flow, reverse_key(protocol, key))
         return flow
 
     def report(self, ruling: Ruling) -> FlowRecord:

@@ -246,10 +246,7 @@ class Engine:
                 return _ACCEPT
             return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
         ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
-        zone, reverse_zone = way.zone, way.reverse_zone
-        if not forward:
-            zone, reverse_zone = reverse_zone, zone
-        flow = self._core.open(zone, reverse_zone, key, ruling, now_ns)
+        flow = self._core.open(way, key, ruling, now_ns, forward=forward)
         return flow, self._core.report(ruling)
 
     def _judge_again(

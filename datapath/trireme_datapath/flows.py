@@ -17,7 +17,7 @@ from msgspec import Struct
 from trireme_datapath.rulings import Ruling  # noqa: TC001  msgspec reads the annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
 __all__ = ["TIMEOUTS_NS", "Flow", "FlowState", "FlowTable", "Zone", "reverse_key"]
 
@@ -149,6 +149,10 @@ class FlowTable:
     def __len__(self) -> int:
         """Count the flows."""
         return len(self._order) - self._gone
+
+    def __iter__(self) -> Iterator[Flow]:
+        """Go through the flows, those first that were looked at longest ago."""
+        return (flow for flow in self._order if flow.protocol != _GONE)
 
     def zone(self, selection: Hashable) -> Zone:
         """Give the zone of a selection, made when it is first asked for."""

@@ -28,9 +28,18 @@ class Way:
         destination_unit: The unit it goes to, None when only its address can tell.
         zone: Where its flow is looked up.
         reverse_zone: Where the answers to its flow are looked up.
+        one_way: Whether answers come another way than the reverse of this one: they carry no
+            mark, so they cannot be traced back to the zone of their flow.
     """
 
-    __slots__ = ("_policy", "destination_unit", "reverse_zone", "source_unit", "zone")
+    __slots__ = (
+        "_policy",
+        "destination_unit",
+        "one_way",
+        "reverse_zone",
+        "source_unit",
+        "zone",
+    )
 
     def __init__(
         self,
@@ -39,6 +48,8 @@ class Way:
         destination_unit: CompiledUnit | None,
         zone: Zone,
         reverse_zone: Zone,
+        *,
+        one_way: bool,
     ) -> None:
         """Keep what was found."""
         self._policy = policy
@@ -46,6 +57,7 @@ class Way:
         self.destination_unit = destination_unit
         self.zone = zone
         self.reverse_zone = reverse_zone
+        self.one_way = one_way
 
     def units(
         self, source: bytes, destination: bytes
@@ -89,5 +101,6 @@ class Ways:
                 destination,
                 self._flows.zone(key),
                 self._flows.zone((outside, inside, None)),
+                one_way=owner is not None,
             )
         return way
