@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import xml.etree.ElementTree as ET
+
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 def add_up(reports: list[Path]) -> tuple[int, int, int]:
@@ -17,7 +18,7 @@ def add_up(reports: list[Path]) -> tuple[int, int, int]:
     passed = failed = skipped = 0
     for report in reports:
         # The reports were written a moment ago by our own test runs.
-        for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314  # see above
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):  # noqa: S314  # see above
             bad = int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
             out = int(suite.get("skipped", "0"))
             failed += bad
