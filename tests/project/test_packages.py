@@ -43,13 +43,18 @@ def packages_on_disk() -> set[str]:
     }
 
 
+def is_leftover(path: Path) -> bool:
+    """Tell what an interpreter or a checker left behind."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
+
+
 def files_on_disk() -> set[str]:
     """List every file that belongs into the wheel, as the wheel names it."""
     return {
         f"{name}/{path.relative_to(directory).as_posix()}"
         for name, directory in directories().items()
         for path in directory.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not is_leftover(path.relative_to(directory))
     }
 
 
@@ -63,7 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         shutil.copytree(
             directory,
             base / directory.relative_to(ROOT),
-            ignore=shutil.ignore_patterns("__pycache__"),
+            ignore=shutil.ignore_patterns("__pycache__", ".*"),
         )
     code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     done = subprocess.run(

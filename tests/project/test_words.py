@@ -44,6 +44,7 @@ def files() -> list[Path]:
         if p.suffix in SUFFIXES
         and p.name not in SKIPPED
         and not {"__pycache__", "_build", "data"} & set(p.parts)
+        and not any(part.startswith(".") for part in p.parent.relative_to(ROOT).parts[1:])
     )
 
 
