@@ -145,7 +145,7 @@ class Document:
         for part in path:
             if isinstance(value, dict) and isinstance(part, str):
                 value = value.get(part)
-            elif isinstance(value, list) and isinstance(part, int):
+            elif isinstance(value, list) and not isinstance(part, str):
                 value = value[part] if part < len(value) else None
             else:
                 return None

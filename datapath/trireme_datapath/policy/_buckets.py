@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trireme_datapath.policy.flow_policy import FlowPolicy
-    from trireme_datapath.policy.model import Rule
+    from trireme_datapath.policy.model import IcmpMatch, Rule
 
 __all__ = ["Bucket", "Entry", "Rank", "spans"]
 
@@ -73,14 +73,14 @@ def spans(rule: Rule, protocol: int) -> tuple[tuple[int, int], ...]:
             return ()
         return tuple((ports.first, ports.last) for ports in rule.ports)
     if rule.icmp:
-        return tuple(
-            (match.type << 8, match.type << 8 | 0xFF)
-            if match.code is None
-            else (match.type << 8 | match.code,) * 2
-            for match in rule.icmp
-            if match.protocol == protocol
-        )
+        matches = (match for match in rule.icmp if match.protocol == protocol)
+        return tuple(_icmp_span(match) for match in matches)
     return _FULL
+
+
+def _icmp_span(match: IcmpMatch) -> tuple[int, int]:
+    first = match.type << 8
+    return (first, first | 0xFF) if match.code is None else (first | match.code, first | match.code)
 
 
 class Bucket:
