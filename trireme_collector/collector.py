@@ -79,8 +79,16 @@ class EventCollector(Protocol):
 class BatchCollector(Protocol):
     """A plugin that takes many records at once.
 
-    It may also have ``open()``, ``flush()``, ``reopen()`` and ``close()``; each is called if
-    it is there. The other form of a plugin is any subset of the ``collect_*`` methods.
+    It may also have these methods; each is called if it is there, and none while another runs:
+
+    * ``open()`` once before the first batch, on the thread that starts the pipeline. It raises
+      `ConfigError` when the collector can never work as it is configured, and
+      `RetryableDeliveryError` when it cannot work yet.
+    * ``flush()`` about once a second after batches were taken, and before ``close()``.
+    * ``reopen()`` between two batches, when files or sockets are to be opened anew.
+    * ``close()`` at the end, also after a failed ``open()``.
+
+    The other form of a plugin is any subset of the ``collect_*`` methods.
     """
 
     def deliver(self, batch: Sequence[Record]) -> None:

@@ -214,10 +214,8 @@ class Pipeline:
             return all(map(DeliveryWorker.is_settled, self._workers, marks))
         end_ns = self._clock.monotonic_ns() + round(timeout_seconds * _NANOSECONDS)
         return all(
-            [
-                worker.wait_settled(mark, self._seconds_until(end_ns))
-                for worker, mark in zip(self._workers, marks, strict=True)
-            ]
+            worker.wait_settled(mark, self._seconds_until(end_ns))
+            for worker, mark in zip(self._workers, marks, strict=True)
         )
 
     def reopen(self) -> None:

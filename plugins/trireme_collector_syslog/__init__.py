@@ -1,1 +1,23 @@
-"""The syslog collector."""
+"""The collector ``syslog``: RFC 5424 over unix sockets, UDP and TCP."""
+
+from __future__ import annotations
+
+from trireme_collector import CollectorSpec, Stability, hookimpl
+from trireme_collector_syslog._options import SyslogOptions
+from trireme_collector_syslog.collector import SyslogCollector
+
+__all__ = ["SyslogCollector", "SyslogOptions", "trireme_register_collectors"]
+
+
+@hookimpl
+def trireme_register_collectors() -> list[CollectorSpec[SyslogOptions]]:
+    """Offer the collector."""
+    return [
+        CollectorSpec(
+            name="syslog",
+            factory=lambda options, context: SyslogCollector(options, name=context.name),
+            config_type=SyslogOptions,
+            summary="Sends records as RFC 5424 messages over a unix socket, UDP or TCP.",
+            stability=Stability.BETA,
+        )
+    ]

@@ -29,6 +29,7 @@ DROPPED_CLOSED = "closed"
 
 _NANOSECONDS = 1_000_000_000
 _LONGEST_WAIT_SECONDS = 60.0
+_FLUSH_AFTER_NS = _NANOSECONDS
 
 
 class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +108,7 @@ class DeliveryWorker:
         self._attempt = 0
         self._batch_due_ns: int | None = None
         self._retry_at_ns: int | None = None
+        self._flush_at_ns: int | None = None
         self._flush_until = 0
         self._reopen = self._closing = self._closed = False
         self._poked = self._asked_to_wait = False
@@ -128,7 +130,7 @@ class DeliveryWorker:
                 self._poke()
 
     def step(self, now_ns: int) -> int | None:
-        """Do what is due: reopen, deliver at most one batch.
+        """Do what is due: reopen, flush, deliver at most one batch.
 
         Returns:
             When to come again, or None when there is nothing to do until more records come.
@@ -136,16 +138,21 @@ class DeliveryWorker:
         if self._reopen:
             self._reopen = False
             self._lifecycle("reopen", now_ns)
+        if self._flush_at_ns is not None and now_ns >= self._flush_at_ns:
+            self._flush_at_ns = None
+            self._lifecycle("flush", now_ns)
         with self._wakeup:
             batch, again_ns = self._choose(now_ns)
         if not batch:
-            return again_ns
+            return _earlier(again_ns, self._flush_at_ns)
         outcome = self._adapter.deliver(batch)
         with self._wakeup:
             again_ns, delay_seconds = self._settle(outcome, now_ns)
+        if outcome.delivered and self._flush_at_ns is None:
+            self._flush_at_ns = now_ns + _FLUSH_AFTER_NS
         if outcome.error is not None:
             self._report(outcome, now_ns, delay_seconds)
-        return again_ns
+        return _earlier(again_ns, self._flush_at_ns)
 
     def request_flush(self) -> int:
         """Make everything that waits due now; give the mark that `is_settled` takes."""
@@ -307,17 +314,18 @@ class DeliveryWorker:
             again_ns = self.step(now_ns)
             with self._settled:
                 self._settled.notify_all()
-            if self._may_end(now_ns, again_ns):
+            if self._may_end(now_ns):
                 break
             self._wait(again_ns)
         self.finish(self._clock.monotonic_ns())
 
-    def _may_end(self, now_ns: int, again_ns: int | None) -> bool:
+    def _may_end(self, now_ns: int) -> bool:
         with self._wakeup:
             if not self._closing or self._give_up_ns is None:
                 return False
             # A retry that could only come after the deadline will not come at all.
-            return not self._queue.records or max(now_ns, again_ns or 0) >= self._give_up_ns
+            next_ns = max(now_ns, self._retry_at_ns or now_ns)
+            return not self._queue.records or next_ns >= self._give_up_ns
 
     def _wait(self, again_ns: int | None) -> None:
         with self._wakeup:
@@ -328,3 +336,9 @@ class DeliveryWorker:
                 seconds = (again_ns - self._clock.monotonic_ns()) / _NANOSECONDS
             if seconds > 0:
                 self._wakeup.wait(min(seconds, _LONGEST_WAIT_SECONDS))
+
+
+def _earlier(one: int | None, two: int | None) -> int | None:
+    if one is None or two is None:
+        return two if one is None else one
+    return min(one, two)

@@ -1,9 +1,20 @@
-"""Records as bytes and text: pure functions, without framing and without a transport."""
+"""Records as bytes and text: pure functions, without a transport."""
 
 from __future__ import annotations
 
 from trireme_collector.formats._escaping import escape_text, unescape_text
 from trireme_collector.formats._time import format_rfc3339
+from trireme_collector.formats.framing import Framing, frame_lf, frame_octet_counting
+from trireme_collector.formats.json_lines import render_json_line, render_json_lines
+from trireme_collector.formats.rfc5424 import (
+    EXAMPLE_ENTERPRISE_ID,
+    SMALLEST_MAX_BYTES,
+    Facility,
+    Rfc5424Options,
+    Severity,
+    header_field,
+    render_rfc5424,
+)
 from trireme_collector.formats.text import (
     protocol_name,
     record_time_ns,
@@ -12,10 +23,22 @@ from trireme_collector.formats.text import (
 )
 
 __all__ = [
+    "EXAMPLE_ENTERPRISE_ID",
+    "SMALLEST_MAX_BYTES",
+    "Facility",
+    "Framing",
+    "Rfc5424Options",
+    "Severity",
     "escape_text",
     "format_rfc3339",
+    "frame_lf",
+    "frame_octet_counting",
+    "header_field",
     "protocol_name",
     "record_time_ns",
+    "render_json_line",
+    "render_json_lines",
+    "render_rfc5424",
     "render_summary",
     "render_text",
     "unescape_text",

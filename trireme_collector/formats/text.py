@@ -166,7 +166,7 @@ def _flow(record: FlowRecord, paint: _Painter) -> str:
     )
     count = f" x{record.count}" if record.count > 1 else ""
     return (
-        f"{str(record.direction or 'flow'):<{_WIDTH_KIND}} {_verdict(record.action, paint)}"
+        f"{record.direction or 'flow'!s:<{_WIDTH_KIND}} {_verdict(record.action, paint)}"
         f" {protocol_name(protocol):<{_WIDTH_PROTOCOL}}"
         f" {way} {rest}{count}"
     )

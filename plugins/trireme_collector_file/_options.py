@@ -1,0 +1,42 @@
+"""The options of the file collector."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal
+
+import msgspec
+
+__all__ = ["FileOptions", "Fsync"]
+
+
+class Fsync(enum.StrEnum):
+    """When the file is forced to the disk."""
+
+    NEVER = "never"
+    INTERVAL = "interval"
+    ALWAYS = "always"
+
+
+class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of the collector ``file``.
+
+    Attributes:
+        path: The file. Its directory must exist.
+        mode: The permissions of files that are created; existing ones keep theirs.
+        rotate_bytes: The size at which a new file is begun; 0 for no limit.
+        rotate_seconds: The length of the periods, counted from midnight UTC, of which each gets
+            a file of its own; 0 for none.
+        keep: How many rotated files stay; 0 for all.
+        fsync: ``never`` leaves it to the kernel; ``interval`` forces the file to the disk every
+            `fsync_interval_seconds`; ``always`` does so before a batch counts as delivered.
+        fsync_interval_seconds: The time for ``interval``; a second at most passes in addition.
+    """
+
+    path: Annotated[str, msgspec.Meta(min_length=1)]
+    mode: Literal["0600", "0640"] = "0600"
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rotate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 10
+    fsync: Fsync = Fsync.INTERVAL
+    fsync_interval_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 1.0
