@@ -1,25 +1,33 @@
-"""Where commands log: on standard error, because standard output is for results."""
+"""Where the log goes while a command runs: to standard error, readable or as JSON lines."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["log_to_standard_error"]
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+__all__ = ["configure_logging"]
 
 
-def log_to_standard_error(*, as_json: bool) -> None:
-    """Configure structlog, which a library never does and a program has to.
+def configure_logging(*, as_json: bool, color: bool | None, quiet: bool = False) -> None:
+    """Configure the log; only a command may do this, never the library.
 
     Args:
-        as_json: Whether to log one JSON object per line instead of text.
+        as_json: Whether each entry is a JSON object.
+        color: Whether to colour; None asks the terminal.
+        quiet: Whether only errors are shown.
     """
-    import structlog
-
-    renderer: structlog.typing.Processor
+    color = sys.stderr.isatty() if color is None else color
+    renderer: Processor
     if as_json:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=color, pad_event_to=24, sort_keys=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -27,6 +35,9 @@ def log_to_standard_error(*, as_json: bool) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        # Asked for each time: whoever redirects standard error redirects the log.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.ERROR if quiet else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
     )

@@ -62,12 +62,12 @@ def replay(
 
     from trireme_datapath.backends.pcap import CaptureError
     from trireme_datapath.backends.replay import ReplayBackend
-    from trireme_datapath.cli._logging import log_to_standard_error
+    from trireme_datapath.cli._logging import configure_logging
     from trireme_datapath.cli._replay_output import ReplayPrinter, summarize
     from trireme_datapath.engine import Engine, EngineLimits
     from trireme_datapath.policy import compile_policy, load_policy
 
-    log_to_standard_error(as_json=as_json)
+    configure_logging(as_json=as_json, color=ctx.color)
     # What nobody enforces may lie where everybody can write.
     policy = compile_policy(load_policy(policy_path, allow_world_writable=True))
     # No collector can be flooded with reports here: it is waited for.
