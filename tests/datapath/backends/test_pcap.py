@@ -130,7 +130,10 @@ def test_a_directory(tmp_path: Path) -> None:
         (b"snoop\0\0\0", "a snoop file"),
         (gzip.compress(b"", mtime=0), "the file is empty"),
         (gzip.compress(b"hello", mtime=0), "no capture, it begins with 68"),
-        (gzip.compress(gzip.compress(CAPTURE, mtime=0), mtime=0), "no capture, it begins with 1f 8b"),
+        (
+            gzip.compress(gzip.compress(CAPTURE, mtime=0), mtime=0),
+            "no capture, it begins with 1f 8b",
+        ),
     ],
 )
 def test_what_is_no_capture(data: bytes, message: str) -> None:
