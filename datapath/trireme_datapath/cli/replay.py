@@ -60,7 +60,7 @@ def replay(
 
     import msgspec
 
-    from trireme_datapath.backends.pcap import CaptureError
+    from trireme_datapath.backends.pcap import STANDARD_INPUT, CaptureError
     from trireme_datapath.backends.replay import ReplayBackend
     from trireme_datapath.cli._logging import configure_logging
     from trireme_datapath.cli._replay_output import ReplayPrinter, summarize
@@ -76,7 +76,8 @@ def replay(
     printer = ReplayPrinter(engine, as_json=as_json, color=color)
     sink = _Sink(collectors)
     write = sys.stdout.write
-    damage: CaptureError | None = None
+    live = capture == STANDARD_INPUT
+    ended: CaptureError | KeyboardInterrupt | None = None
     records = 0
 
     def take(made: Iterable[Record]) -> None:
@@ -92,8 +93,10 @@ def replay(
                 if decisions:
                     write(printer.decision(replayed) + "\n")
                 take(replayed.decision.records)
-        except CaptureError as error:
-            damage = error  # what was read before is still to be reported
+                if live and (decisions or replayed.decision.records):
+                    sys.stdout.flush()  # somebody may be watching packets as they come
+        except (CaptureError, KeyboardInterrupt) as error:
+            ended = error  # what was read before is still to be reported
         take(backend.finish())
     if stats:
         write(printer.statistics() + "\n")
@@ -104,8 +107,8 @@ def replay(
         print_json(fields, err=True, indent=False)
     else:
         click.echo(summary, err=True)
-    if damage is not None:
-        raise damage
+    if ended is not None:
+        raise ended
     sink.raise_undelivered()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,12 @@ from trireme_collector.errors import (
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.hookspecs import CollectorSpec, hookimpl
 from trireme_collector.records import FlowRecord, decode_json
-from trireme_datapath.backends.pcap import CaptureError, TruncatedCaptureError
+from trireme_datapath.backends.pcap import (
+    CapturedPacket,
+    CaptureError,
+    CaptureReader,
+    TruncatedCaptureError,
+)
 from trireme_datapath.cli import replay as module
 from trireme_datapath.cli.replay import replay
 
@@ -220,6 +226,36 @@ def test_damage_is_reported_after_all_that_was_judged(tmp_path: Path) -> None:
     assert isinstance(result.exception, TruncatedCaptureError)
     assert len(result.stdout.splitlines()) == 15
     assert "39 frames read" in result.stderr
+
+
+def test_ctrl_c_ends_with_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(CaptureReader):
+        def __iter__(self) -> Iterator[CapturedPacket]:
+            for packet in super().__iter__():
+                if packet.number == 8:
+                    raise KeyboardInterrupt
+                yield packet
+
+    monkeypatch.setattr("trireme_datapath.backends.replay.CaptureReader", Interrupted)
+    result = run(DEMO, "--policy", POLICY)
+    assert len(result.stdout.splitlines()) == 2
+    assert "7 packets judged" in result.stderr
+    assert result.exit_code != ExitCode.OK
+
+
+def test_live_packets_are_shown_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    taken = TextIOWrapper.flush
+
+    def flush(stream: TextIOWrapper) -> None:
+        flushed.append(stream)
+        taken(stream)
+
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.flush", flush, raising=False)
+    judged(DEMO)
+    at_once = len(flushed)
+    judged("-", stdin=DEMO.read_bytes())
+    assert len(flushed) - at_once == at_once + 15
 
 
 def test_what_is_no_capture_is_an_input_error(
