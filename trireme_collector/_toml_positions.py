@@ -73,7 +73,7 @@ class Positions:
             offset = offsets.get(path)
             if offset is not None:
                 return self.at(offset)
-            path, offsets = path[:-1], self._keys
+            path, offsets = path[:-1], self._values
         return Position(1, 1)
 
     def at(self, offset: int) -> Position:

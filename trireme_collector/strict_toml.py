@@ -143,12 +143,13 @@ class Document:
         """Give the plain value at a path, or None when there is none."""
         value: object = self.data
         for part in path:
-            if isinstance(value, dict) and isinstance(part, str):
-                value = value.get(part)
-            elif isinstance(value, list) and not isinstance(part, str):
-                value = value[part] if part < len(value) else None
-            else:
-                return None
+            match value, part:
+                case dict(), str():
+                    value = value.get(part)
+                case list(), int() if part < len(value):
+                    value = value[part]
+                case _:
+                    return None
         return value
 
     def convert(self, path: KeyPath, kind: type[T]) -> T | None:

@@ -69,7 +69,7 @@ def check(file: str, *, as_json: bool) -> None:
 @click.option("--exit-code", is_flag=True, help="Exit with 10 when the flow is rejected.")
 @json_option
 @click.pass_context
-def explain(  # noqa: PLR0913  one argument per option is how click calls it
+def explain(  # noqa: PLR0913, PLR0917  one argument per option is how click calls it
     ctx: click.Context,
     file: str,
     src: str,
@@ -208,10 +208,9 @@ def _judgement_lines(judgement: Judgement, *, show_all: bool) -> list[str]:
     tags = f" tags {' '.join(judgement.peer_tags)}" if judgement.peer_tags else ""
     who = f"{judgement.peer}{tags}" if judgement.peer else "nobody known"
     action = click.style(judgement.action, fg=_COLORS.get(judgement.action))
-    lines = [
-        f"{judgement.direction} of {printable(judgement.unit)}, peer {judgement.peer_address} "
-        f"({printable(who)}): {action} by {printable(judgement.policy_id)}"
-    ]
+    said = f"{action} by {printable(judgement.policy_id)}"
+    side = f"{judgement.direction} of {printable(judgement.unit)}"
+    lines = [f"{side}, peer {judgement.peer_address} ({printable(who)}): {said}"]
     matching = [note for note in judgement.rules if note.matches]
     others = [note for note in judgement.rules if not note.matches]
     lines.extend(_note_line(note) for note in (*matching, *(others if show_all else ())))

@@ -6,6 +6,7 @@ second, linear reading of the rules, which also names those that lose or do not 
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -382,6 +383,4 @@ def _reason(
 
 
 def _text(address: bytes) -> str:
-    import socket
-
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

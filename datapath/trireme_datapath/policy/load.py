@@ -135,10 +135,11 @@ class _Reader:
         table = document.part(path, UnitTable, without=_RULES)
         if table is None:
             return None
-        self._claim("id", table.id, (*path, "id"), table.id, "an id of its own")
+        is_own = self._claim("id", table.id, (*path, "id"), table.id, "an id of its own")
         context = table.id if isinstance(table.context, UnsetType) else table.context
-        key = "id" if table.context is UNSET else "context"
-        self._claim("context", context, (*path, key), table.id, "a context of its own")
+        if table.context is not UNSET or is_own:  # one mistake with an id is not two
+            key = "id" if table.context is UNSET else "context"
+            self._claim("context", context, (*path, key), table.id, "a context of its own")
         return Unit(
             id=table.id,
             context_id=context,
@@ -227,12 +228,14 @@ class _Reader:
             tags=tuple(table.tags),
         )
 
-    def _claim(self, kind: str, value: object, path: KeyPath, owner: str, expected: str) -> None:
-        """Note a problem if another unit or peer has the value already."""
+    def _claim(self, kind: str, value: object, path: KeyPath, owner: str, expected: str) -> bool:
+        """Note a problem if another unit or peer has the value already; say whether it is free."""
         place, name = self._owners.setdefault((kind, value), (path[:2], owner))
         if place != path[:2]:
             found = f"{quote(str(value))}, which {format_path(place)} ({quote(name)}) has already"
             self._document.add_problem(path, found=found, expected=expected)
+            return False
+        return True
 
 
 def _text(value: str | UnsetType) -> str:
