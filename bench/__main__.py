@@ -1,0 +1,31 @@
+"""Run the benchmarks that are named, or all."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+
+NAMES = ("startup", "decision", "pipeline", "packet_path")
+
+
+def main() -> int:
+    """Run them in order; 1 when a target was missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    names = parser.parse_args().names or NAMES
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    print(f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} CPUs")
+    missed = 0
+    for name in names:
+        print(f"{name}:", flush=True)
+        missed += not importlib.import_module(f"bench.{name}").run()
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

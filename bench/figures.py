@@ -1,0 +1,34 @@
+"""Medians, ratios and the lines that show them."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["interleave", "show", "show_ratio"]
+
+
+def interleave(runs: int, contenders: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Run every contender in turn, so that a drift of the machine meets all of them alike."""
+    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(runs):
+        for name, run in contenders.items():
+            figures[name].append(run())
+    return figures
+
+
+def show(name: str, values: Sequence[float], unit: str) -> float:
+    """Print a figure's median with its range, and give the median."""
+    median = statistics.median(values)
+    print(f"  {name:<46} {median:9.3f} {unit:<3} ({min(values):.3f} to {max(values):.3f})")
+    return median
+
+
+def show_ratio(name: str, ratio: float, target: float) -> bool:
+    """Print a ratio beside its target, and say whether it was met."""
+    met = ratio <= target
+    print(f"  {name:<46} {ratio:9.2f} x   (target {target}) {'met' if met else 'MISSED'}")
+    return met
