@@ -142,7 +142,7 @@ class BatchDoor:
             return None
         memory = lane.memories[protocol]
         pair = key[:length] + key[length + 2 :]
-        ruling = memory.young.get(pair) or memory.find(pair)
+        ruling = memory.get(pair)
         if ruling is None:
             if half == 16 and is_mapped(key[:16], key[16:32]):
                 return None

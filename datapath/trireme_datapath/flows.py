@@ -63,6 +63,7 @@ TIMEOUTS_NS: Final[Mapping[int, Mapping[int, int]]] = {
 
 _SWEEP_NS: Final = 15 * _SECOND  # the whole table is looked at once in this time
 _SECOND_CHANCES: Final = 8  # answered flows that may be passed over when room is needed
+_OPEN: Final = int(FlowState.OPEN)
 _GONE: Final = -1  # the protocol of a flow that left the table but not yet the order
 
 
@@ -206,29 +207,32 @@ class FlowTable:
 
     def _make_room(self) -> None:
         order = self._order
-        for chance in range(_SECOND_CHANCES + 1):
+        for _ in range(_SECOND_CHANCES):
             flow = order.popleft()
-            if flow.protocol == _GONE:
-                self._gone -= 1
-                return
-            heard = flow.state == FlowState.OPEN and flow.passed_over != flow.packets
-            if not heard or chance == _SECOND_CHANCES:
-                self._unlink(flow)
-                self.evicted += 1
-                return
+            if flow.state != _OPEN or flow.passed_over == flow.packets:
+                break
             flow.passed_over = flow.packets
             order.append(flow)
+        else:
+            flow = order.popleft()
+        if flow.protocol == _GONE:
+            self._gone -= 1
+        else:
+            self._unlink(flow)
+            self.evicted += 1
 
     def _unlink(self, flow: Flow) -> None:
         protocol, key = flow.protocol, flow.key
-        table = self.zones[flow.zone].tables[protocol]
-        if table.get(key) is flow:
-            del table[key]
+        _take_out(self.zones[flow.zone].tables[protocol], key, flow)
         if flow.answered:
             table = self.zones[flow.reverse_zone].tables[protocol]
-            key = reverse_key(protocol, key)
-            if table.get(key) is flow:
-                del table[key]
+            _take_out(table, reverse_key(protocol, key), flow)
+
+
+def _take_out(table: dict[bytes, Flow], key: bytes, flow: Flow) -> None:
+    found = table.pop(key, None)
+    if found is not flow and found is not None:
+        table[key] = found
 
 
 _ICMP_ANSWERS: Final = {

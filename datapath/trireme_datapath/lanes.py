@@ -1,4 +1,4 @@
-"""The fast door's view of a stream of alike packets, and the memory that makes misses cheap."""
+"""The fast door's view of a stream of alike packets, and what it remembers of new flows."""
 
 from __future__ import annotations
 
@@ -25,39 +25,21 @@ header (the length of UDP) and the 16 bits at offset 12 (data offset and flags o
 """
 
 _SHORTEST: Final = 20  # bytes of transport that a row reads: a TCP header without options
-_MEMORY_ENTRIES: Final = 8_192  # of each generation; freeing one takes well under a millisecond
+_MAX_REMEMBERED: Final = 16_384  # forgetting them all takes a millisecond or two
 
 
-class Memory:
-    """Rulings by addresses, protocol and server port, the last 8,192 to 16,384 used.
+class Memory(dict[bytes, "Ruling"]):
+    """Rulings by addresses and server port; it forgets all when it is full.
 
-    Two generations: what is found in the old one moves to the young one, and when the young
-    one is full the old one is dropped. That bounds the table without a long pause.
+    A flood of flows that have nothing in common would fill any table, and a table that keeps
+    the ones used last costs more in every packet than asking the policy again now and then.
     """
-
-    __slots__ = ("old", "young")
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.young: dict[bytes, Ruling] = {}
-        self.old: dict[bytes, Ruling] = {}
-
-    def find(self, key: bytes) -> Ruling | None:
-        """Give the ruling of a key, None when it is not remembered."""
-        ruling = self.young.get(key)
-        if ruling is None:
-            ruling = self.old.get(key)
-            if ruling is not None:
-                self.keep(key, ruling)
-        return ruling
 
     def keep(self, key: bytes, ruling: Ruling) -> None:
         """Remember a ruling."""
-        young = self.young
-        if len(young) >= _MEMORY_ENTRIES:
-            self.old = young
-            self.young = young = {}
-        young[key] = ruling
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        self[key] = ruling
 
 
 class Lane:
