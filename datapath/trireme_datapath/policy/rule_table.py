@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trireme_datapath.policy.flow_policy import Peer
     from trireme_datapath.policy.model import AddressSet
 
-__all__ = ["Candidates", "MemoBudget", "RuleTable", "flow_policy"]
+__all__ = ["OBSERVE_ONLY", "Candidates", "MemoBudget", "RuleTable", "flow_policy", "rank_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -8,7 +8,7 @@ import re
 import string
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from trireme_datapath.policy.model import IcmpMatch, MarkMatch, PortRange, RuleA
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Plain: TypeAlias = Any  # what a TOML parser returns: nested, and of no certain type
 EXAMPLES = Path(__file__).parents[3] / "examples" / "policies"
 
 BASE = string.Template("""version = 1
@@ -378,7 +379,7 @@ def test_a_policy_that_everybody_can_change_is_refused(tmp_path: Path) -> None:
 # --- mutation -------------------------------------------------------------------------------
 
 
-def to_toml(value: Any) -> str:
+def to_toml(value: Plain) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(k)} = {to_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
@@ -386,7 +387,7 @@ def to_toml(value: Any) -> str:
     return str(value) if isinstance(value, float) else json.dumps(value)
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Plain) -> Iterator[tuple[Any, Any]]:
     """Give every (container, key) of a document."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, element in list(items):
