@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+sys.path.append(str(Path(__file__).parent))
 
 project = "trireme-collector"
 author = "The trireme-collector maintainers"
@@ -14,7 +18,7 @@ project_copyright = "The trireme-collector maintainers, Apache-2.0"
 release = importlib.metadata.version("trireme-collector")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 default_role = "py:obj"
