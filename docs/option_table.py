@@ -34,7 +34,7 @@ class OptionTable(SphinxDirective):
             rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         container = nodes.container()
         self.state.nested_parse(StringList(rows, self.arguments[0]), self.content_offset, container)
-        return container.children
+        return list(container.children)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
