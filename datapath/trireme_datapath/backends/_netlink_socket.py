@@ -29,7 +29,7 @@ from trireme_datapath.backends._queue_statistics import holder_of, read_statisti
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["NetlinkQueue", "QueueSettings", "memory_per_packet"]
+__all__ = ["NetlinkQueue", "QueueSettings", "has_net_admin", "memory_per_packet"]
 
 _NETLINK_NETFILTER: Final = 12
 _SOL_NETLINK: Final = 270
@@ -61,6 +61,14 @@ class QueueSettings(Struct, frozen=True, kw_only=True, gc=False):
     gso: bool = True
     uid_gid: bool = False
     receive_buffer: int | None = None
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """What to ask for the socket's buffer; the kernel doubles it and keeps it in 31 bits."""
+        size = self.receive_buffer
+        if size is None:
+            size = self.max_length * memory_per_packet(self.copy_range)
+        return min(size, 0x3FFFFFFF)
 
     def check(self) -> None:
         """Refuse values that the kernel would silently change.
@@ -262,17 +270,15 @@ def _check_number(queue_number: int) -> None:
 
 def _grow(sock: socket.socket, settings: QueueSettings) -> None:
     """Ask for a buffer that holds a full queue, beyond the system's limit if we may."""
-    size = settings.receive_buffer
-    if size is None:
-        size = settings.max_length * memory_per_packet(settings.copy_range)
-    size = min(size, 0x3FFFFFFF)  # the kernel doubles it and keeps it in 31 bits
+    size = settings.receive_buffer_bytes
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-def _has_net_admin() -> bool:
+def has_net_admin() -> bool:
+    """Tell whether this thread has CAP_NET_ADMIN."""
     try:
         status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -289,7 +295,7 @@ def _refusal(number: int, queue_number: int, purpose: str) -> DatapathError:
         held = read_statistics().get(queue_number)
         if held is not None:
             return QueueBusyError(queue_number, holder_of(held.port_id))
-        if number == errno.EBUSY or _has_net_admin():
+        if number == errno.EBUSY or has_net_admin():
             return PrivilegeError(
                 f"cannot {purpose} queue {queue_number}: {os.strerror(number)}. Another program may"
                 " hold the queue, or this network namespace belongs to another user namespace:"

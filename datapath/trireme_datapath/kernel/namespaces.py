@@ -11,6 +11,7 @@ a program as root of one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -218,10 +219,8 @@ class Namespace:
         keeper = self._keeper
         for pipe in (keeper.stdin, keeper.stdout, keeper.stderr):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):  # it ended before it read what we wrote
                     pipe.close()
-                except OSError:
-                    pass  # it ended before it read what we wrote
         try:
             keeper.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,149 @@
+"""The loop that joins a backend, an engine and a collector in one thread."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from trireme_collector.collector import COLLECT_METHODS
+from trireme_collector.records import TraceReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trireme_collector.collector import EventCollector
+    from trireme_collector.records import Record
+
+__all__ = ["Backend", "DatapathLoop", "RecordSource", "dispatch"]
+
+_log = structlog.get_logger("trireme_datapath.loop")
+
+_PERIOD_SECONDS: Final = 1.0
+_PERIOD_NS: Final = 1_000_000_000
+_LOG_PERIOD_NS: Final = 60_000_000_000  # a collector that fails, fails for every record
+
+
+class Backend(Protocol):
+    """What a loop needs of a backend."""
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when packets wait."""
+
+    def drain(self, now_ns: int) -> list[Record]:
+        """Judge what waits and give the records that it caused."""
+
+
+class RecordSource(Protocol):
+    """What a loop needs of an engine."""
+
+    def take_records(self, now_ns: int) -> list[Record]:
+        """Give the records that were gathered since the last call."""
+
+
+def dispatch(collector: EventCollector, record: Record) -> None:
+    """Hand a record to the method that takes its type.
+
+    The extension methods are optional: a record that a collector has no method for is left out.
+    """
+    method = getattr(collector, COLLECT_METHODS[record.__struct_config__.tag], None)
+    if method is not None:
+        method(record.lines if isinstance(record, TraceReport) else record)
+
+
+class DatapathLoop:
+    """Waits for packets, has them judged, and hands the records to a collector.
+
+    Attributes:
+        counters: ``drains``, ``records`` (handed over) and ``collector_errors`` (a collector
+            raised; the record is lost to it, the loop goes on).
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        engine: RecordSource,
+        collector: EventCollector,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Join the three; nothing runs yet.
+
+        Args:
+            backend: Where packets come from.
+            engine: The engine that the backend feeds.
+            collector: Where records go.
+            clock: Gives nanoseconds since 1970 UTC.
+        """
+        self.counters = {"drains": 0, "records": 0, "collector_errors": 0}
+        self._backend = backend
+        self._engine = engine
+        self._collector = collector
+        self._clock = clock
+        self._stopping = False
+        self._next_log_ns = 0
+        self._unlogged_errors = 0
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def stop(self) -> None:
+        """End `run` soon; for signal handlers and other threads, and as often as one likes."""
+        self._stopping = True
+        try:
+            os.write(self._wake_write, b"s")
+        except OSError:
+            return  # the pipe is full, so the loop wakes up; or it is closed, so the loop is over
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        """Run until `stop` is called.
+
+        Args:
+            until: Asked after each turn, at least once a second; the loop ends when it says so.
+
+        Raises:
+            OSError: The backend's descriptor is of no use any more.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._backend.fileno(), selectors.EVENT_READ, data=True)
+            selector.register(self._wake_read, selectors.EVENT_READ, data=False)
+            next_turn_ns = 0
+            while not self._stopping:
+                packets = any(key.data for key, _ in selector.select(_PERIOD_SECONDS))
+                now_ns = self._clock()
+                if packets:
+                    self.counters["drains"] += 1
+                    self._collect(self._backend.drain(now_ns), now_ns)
+                if packets or now_ns >= next_turn_ns:
+                    next_turn_ns = now_ns + _PERIOD_NS
+                    self._collect(self._engine.take_records(now_ns), now_ns)
+                if until is not None and until():
+                    break
+        now_ns = self._clock()
+        self._collect(self._engine.take_records(now_ns), now_ns)
+
+    def close(self) -> None:
+        """Close the wake pipe; the backend is its owner's to close."""
+        for descriptor in (self._wake_read, self._wake_write):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._wake_read = self._wake_write = -1
+        self._stopping = True
+
+    def _collect(self, records: Iterable[Record], now_ns: int) -> None:
+        for record in records:
+            self.counters["records"] += 1
+            try:
+                dispatch(self._collector, record)
+            except Exception as error:  # noqa: BLE001  a collector may never stop the judging
+                self.counters["collector_errors"] += 1
+                self._unlogged_errors += 1
+                if now_ns >= self._next_log_ns:
+                    self._next_log_ns = now_ns + _LOG_PERIOD_NS
+                    _log.error(
+                        "collector_failed",
+                        collector=type(self._collector).__name__,
+                        error=repr(error),
+                        failures=self._unlogged_errors,
+                    )
+                    self._unlogged_errors = 0
