@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import socket
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
 __all__ = ["DatagramSender", "Sender", "StreamSender"]
@@ -102,7 +102,7 @@ class StreamSender:
             OSError: The connection is no longer there.
         """
         timeout = self._socket.gettimeout()
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         try:
             # Syslog servers say nothing; what one says nevertheless must not fill the buffer.
             while self._socket.recv(_READ_BYTES):

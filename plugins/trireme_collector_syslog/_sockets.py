@@ -91,7 +91,7 @@ def _connect_udp(host: str, port: int) -> socket.socket:
 def _connect_one(
     family: int,
     kind: int,
-    address: str | tuple[str | int, ...],
+    address: str | tuple[object, ...],
     timeout_seconds: float | None,
 ) -> socket.socket:
     connection = socket.socket(family, kind)

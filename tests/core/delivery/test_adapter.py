@@ -1,0 +1,150 @@
+"""Every form of collector looks alike to its worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trireme_collector import (
+    RECORD_TYPES,
+    ConfigError,
+    FlowRecord,
+    NullCollector,
+    PacketReport,
+    PermanentDeliveryError,
+    PluginError,
+    RetryableDeliveryError,
+    TraceReport,
+)
+from trireme_collector.delivery import Outcome, adapt
+from trireme_collector.testing import FailingCollector, MemoryCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BATCH = [PacketReport(packet_id=number) for number in range(4)]
+
+
+class OnlyPackets:
+    def __init__(self, errors: dict[int, Exception] | None = None) -> None:
+        self.errors = errors or {}
+        self.seen: list[int] = []
+
+    def collect_packet_event(self, report: PacketReport) -> None:
+        if report.packet_id in self.errors:
+            raise self.errors[report.packet_id]
+        self.seen.append(report.packet_id)
+
+
+class OnlyTraces:
+    def __init__(self) -> None:
+        self.lines: list[Sequence[str]] = []
+
+    def collect_trace_event(self, records: Sequence[str]) -> None:
+        self.lines.append(records)
+
+
+def test_a_simple_collector_takes_the_kinds_it_has_methods_for() -> None:
+    assert adapt(OnlyPackets(), name="x").kinds == {PacketReport}
+    assert adapt(NullCollector(), name="x").kinds == set(RECORD_TYPES.values())
+    assert adapt(MemoryCollector(), name="x").kinds == set(RECORD_TYPES.values())
+
+
+def test_a_simple_collector_gets_one_record_at_a_time() -> None:
+    collector = OnlyPackets()
+    assert adapt(collector, name="x").deliver(BATCH) == Outcome(delivered=4)
+    assert collector.seen == [0, 1, 2, 3]
+
+
+def test_trace_lines_arrive_as_lines() -> None:
+    collector = OnlyTraces()
+    adapt(collector, name="x").deliver([TraceReport(lines=("a", "b"))])
+    assert collector.lines == [("a", "b")]
+
+
+def test_a_simple_collector_that_wants_to_try_again() -> None:
+    error = RetryableDeliveryError("later", retry_after=7)
+    outcome = adapt(OnlyPackets({2: error}), name="x").deliver(BATCH)
+    assert outcome == Outcome(delivered=2, error=error, retry=True, retry_after=7)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_bug"), [(PermanentDeliveryError("no"), False), (ValueError("oops"), True)]
+)
+def test_a_simple_collector_that_refuses_one_record(error: Exception, is_bug: bool) -> None:
+    outcome = adapt(OnlyPackets({1: error}), name="x").deliver(BATCH)
+    assert outcome == Outcome(delivered=1, rejected=1, error=error, is_bug=is_bug)
+
+
+@pytest.mark.parametrize(
+    ("error", "delivered", "rejected", "retry"),
+    [
+        (RetryableDeliveryError("x"), 0, 0, True),
+        (RetryableDeliveryError("x", delivered=3), 3, 0, True),
+        (RetryableDeliveryError("x", delivered=99), 4, 0, True),
+        (RetryableDeliveryError("x", delivered=-1), 0, 0, True),
+        (PermanentDeliveryError("x"), 0, 4, False),
+        (PermanentDeliveryError("x", delivered=1), 1, 3, False),
+        (PermanentDeliveryError("x", delivered=1, rejected=1), 1, 1, False),
+        (PermanentDeliveryError("x", delivered=1, rejected=99), 1, 3, False),
+        (PermanentDeliveryError("x", delivered=0, rejected=0), 0, 1, False),
+        (ValueError("x"), 0, 4, False),
+    ],
+)
+def test_what_a_batch_collector_raises_is_kept_within_its_batch(
+    error: Exception, delivered: int, rejected: int, retry: bool
+) -> None:
+    outcome = adapt(FailingCollector([error]), name="x").deliver(BATCH)
+    assert (outcome.delivered, outcome.rejected, outcome.retry) == (delivered, rejected, retry)
+    assert outcome.error is error
+    assert outcome.is_bug is isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("nothing", [object(), 3, None])
+def test_what_takes_no_records_is_refused(nothing: object) -> None:
+    with pytest.raises(PluginError, match=r"collector 'x' .* takes no records: give it deliver"):
+        adapt(nothing, name="x")
+
+
+def test_lifecycle_methods_are_called_if_they_are_there() -> None:
+    collector = MemoryCollector()
+    adapter = adapt(collector, name="x")
+    adapter.open()
+    assert [adapter.call(name) for name in ("flush", "reopen", "close")] == [None] * 3
+    assert collector.calls == ["open", "flush", "reopen", "close"]
+    plain = adapt(OnlyPackets(), name="x")
+    plain.open()
+    assert plain.call("close") is None
+
+
+class Stubborn(NullCollector):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def open(self) -> None:
+        raise self.error
+
+    def close(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ConfigError("bad"), RetryableDeliveryError("not yet")])
+def test_what_open_may_raise_passes(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        adapt(Stubborn(error), name="x").open()
+    assert caught.value is error
+
+
+def test_what_open_may_not_raise_is_the_plugins_mistake() -> None:
+    with pytest.raises(PluginError, match="'x' cannot be opened: KeyError: 'k'; this is a mist"):
+        adapt(Stubborn(KeyError("k")), name="x").open()
+
+
+def test_what_close_raises_is_given_back() -> None:
+    error = KeyError("k")
+    assert adapt(Stubborn(error), name="x").call("close") is error
+
+
+def test_a_flow_reaches_only_those_who_take_flows() -> None:
+    assert FlowRecord not in adapt(OnlyPackets(), name="x").kinds
