@@ -1,1 +1,34 @@
 """The agent: one process that runs a backend, an engine and a pipeline."""
+
+from __future__ import annotations
+
+from trireme_datapath.agent._agent import Agent, AgentReport, OutputError
+from trireme_datapath.agent._dispatch import dispatcher
+from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules, open_backend
+from trireme_datapath.agent.config import (
+    AgentConfiguration,
+    BackendName,
+    DatapathConfig,
+    QueueMode,
+    RuleHook,
+    RulesConfig,
+    load_agent_config,
+)
+
+__all__ = [
+    "Agent",
+    "AgentConfiguration",
+    "AgentReport",
+    "BackendName",
+    "DatapathConfig",
+    "OpenBackend",
+    "OutputError",
+    "PacketBackend",
+    "QueueMode",
+    "RuleHook",
+    "Rules",
+    "RulesConfig",
+    "dispatcher",
+    "load_agent_config",
+    "open_backend",
+]

@@ -1,0 +1,316 @@
+"""The agent in one process and one thread for packets: backend, engine and pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
+from trireme_collector.exit_codes import ExitCode
+from trireme_collector.pipeline import (
+    ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
+)
+from trireme_datapath.agent._dispatch import dispatcher
+from trireme_datapath.agent._parts import open_backend
+from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.engine import Engine
+from trireme_datapath.policy import compile_policy, load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from structlog.typing import FilteringBoundLogger
+
+    from trireme_collector.config import LoadedConfiguration
+    from trireme_collector.pipeline import Pipeline
+    from trireme_collector.records import Record
+    from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
+    from trireme_datapath.agent.config import AgentConfiguration
+    from trireme_datapath.policy import CompiledPolicy
+
+__all__ = ["Agent", "AgentReport", "OutputError"]
+
+_TICK_SECONDS: Final = 0.25  # records of the fast door wait at most this long when all is quiet
+_STOP: Final = b"s"
+_RELOAD: Final = b"r"
+_CLOSE_SECONDS: Final = 5.0
+
+
+class OutputError(ConfigError):
+    """A collector cannot open what it writes to."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent did from its start to its end.
+
+    Attributes:
+        counters: The counters of the engine.
+        kernel_dropped: Packets that the kernel dropped because the queue or its socket was full.
+        rules_in_place: Whether the rules that queue packets were left behind.
+        shutdown: What became of the records.
+    """
+
+    counters: dict[str, int]
+    kernel_dropped: int
+    rules_in_place: bool
+    shutdown: ShutdownReport
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        accounts = self.shutdown.status.collectors
+        delivered = ", ".join(
+            f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
+        )
+        lost = sum(account.dropped + account.rejected for account in accounts)
+        return (
+            f"{self.counters.get('packets', 0)} packets judged,"
+            f" {self.counters.get('flows_accepted', 0)} flows accepted,"
+            f" {self.counters.get('flows_rejected', 0)} rejected,"
+            f" {self.kernel_dropped} packets dropped by the kernel;"
+            f" records delivered: {delivered or 'none'};"
+            f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
+        )
+
+
+class Agent:
+    """Judges the packets of one queue and reports to the collectors of a configuration.
+
+    ::
+
+        agent = Agent(load_agent_config("agent.toml"))
+        agent.start()
+        report = agent.run()       # until `stop` is called, by a signal handler for example
+
+    Nothing is opened before `start`. It opens the outputs first, then the queue, and puts the
+    rules in place last: whatever fails on the way, the host's traffic is as it was. From then on
+    a packet of the rules is judged or, without an agent, dropped by the kernel. `run` leaves the
+    rules in place at its end unless the configuration says otherwise.
+
+    Args:
+        config: The configuration.
+        open_backend: Opens the queue.
+        rules: The kernel rules to use instead of those of the configuration.
+        remove_rules: Remove the rules at the end, whatever the configuration says.
+
+    Attributes:
+        pipeline: Where records go.
+        engine: Who judges.
+
+    Raises:
+        ConfigError: The policy cannot be read, or has mistakes.
+        PluginError: A collector cannot be built.
+    """
+
+    def __init__(
+        self,
+        config: LoadedConfiguration[AgentConfiguration],
+        *,
+        open_backend: OpenBackend = open_backend,
+        rules: Rules | None = None,
+        remove_rules: bool = False,
+    ) -> None:
+        """Read the policy and build every part; open nothing."""
+        self._config = config
+        self._settings = settings = config.settings.datapath
+        self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.agent")
+        self._open_backend = open_backend
+        policy = self._load_policy()
+        self.engine = Engine(
+            policy,
+            settings.limits,
+            refuse_mark=settings.refuse_mark if settings.refuse else None,
+        )
+        self.pipeline: Pipeline = config.pipeline()
+        self._own_rules = rules is None
+        self._rules: Rules = rules_of(settings, policy) if rules is None else rules
+        self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
+        self._dispatch = dispatcher(self.pipeline)
+        self._backend: PacketBackend | None = None
+        self._wake_in, self._wake_out = -1, -1
+        self._started = False
+
+    def _load_policy(self) -> CompiledPolicy:
+        return compile_policy(load_policy(self._config.resolve(self._settings.policy)))
+
+    def start(self) -> Self:
+        """Open the outputs and the queue, and put the rules in place.
+
+        Raises:
+            OutputError: A collector cannot open its output.
+            PluginError: A collector raised something that it may not raise.
+            DatapathError: The queue or the rules are refused; the subclass says why.
+        """
+        try:
+            self.pipeline.start()
+        except (ConfigError, DeliveryError) as error:
+            raise OutputError(str(error)) from error
+        try:
+            self._backend = self._open_backend(self._settings, self.engine)
+            if self._settings.rules.install:
+                self._rules.install()
+        except BaseException:
+            self._close_backend()
+            self.pipeline.close(0)
+            raise
+        self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._started = True
+        self._log.info(
+            "agent_started",
+            instance=self.pipeline.instance,
+            queue=self._settings.queue,
+            backend=self._settings.backend.value,
+            policy=self._settings.policy,
+            policy_revision=self.engine.policy.revision,
+            rules="installed" if self._settings.rules.install else "not ours",
+        )
+        return self
+
+    def stop(self) -> None:
+        """Make `run` end; may be called from signal handlers and other threads."""
+        self._wake(_STOP)
+
+    def reload(self) -> None:
+        """Make `run` reopen the outputs and read the policy again; callable from anywhere."""
+        self._wake(_RELOAD)
+
+    def _wake(self, word: bytes) -> None:
+        # A full pipe means that words enough wait already.
+        with contextlib.suppress(OSError):
+            os.write(self._wake_in, word)
+
+    def run(self) -> AgentReport:
+        """Judge packets until `stop`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            DatapathError: The queue is of no use any more. The rules stay: nothing passes.
+        """
+        if not self._started or self._backend is None:
+            raise DatapathError("the agent was not started: call start() before run()")
+        try:
+            self._loop(self._backend)
+        finally:
+            report = self._end()
+        return report
+
+    def _loop(self, backend: PacketBackend) -> None:
+        engine, dispatch, clock = self.engine, self._dispatch, time.time_ns
+        queue = backend.fileno()
+        poll = select.epoll()
+        with contextlib.closing(poll):
+            poll.register(queue, select.EPOLLIN)
+            poll.register(self._wake_out, select.EPOLLIN)
+            wait: Callable[[float], list[tuple[int, int]]] = poll.poll
+            while True:
+                ready = wait(_TICK_SECONDS)
+                now_ns = clock()
+                going_on = True
+                for descriptor, _ in ready:
+                    if descriptor == queue:
+                        dispatch(self._drain(backend, now_ns))
+                    else:
+                        going_on = self._obey()
+                if not going_on:  # what waits was sent by somebody: judge it once more
+                    dispatch(self._drain(backend, now_ns))
+                dispatch(engine.take_records(now_ns))
+                if not going_on:
+                    return
+
+    def _drain(self, backend: PacketBackend, now_ns: int) -> list[Record]:
+        try:
+            return backend.drain(now_ns)
+        except OSError as error:
+            msg = (
+                f"queue {self._settings.queue} is lost ({error.strerror}); its packets are dropped"
+                " until an agent runs again: start it anew"
+            )
+            raise DatapathError(msg) from error
+
+    def _obey(self) -> bool:
+        """Do what was asked through the pipe; False when it was to stop."""
+        try:
+            words = os.read(self._wake_out, 4096)
+        except BlockingIOError:
+            return True
+        if _STOP in words:
+            return False
+        if _RELOAD in words:
+            self._reload()
+        return True
+
+    def _reload(self) -> None:
+        self.pipeline.reopen()
+        before = self.engine.policy.revision
+        try:
+            policy = self._load_policy()
+        except TriremeError as error:
+            problems = getattr(error, "problems", ()) or (str(error),)
+            for problem in problems:
+                self._log.error("policy_refused", problem=problem)
+            self._log.error("policy_kept", policy_revision=before)
+            return
+        if policy.revision != before:
+            self.engine.replace_policy(policy)
+            self._renew_rules(policy)
+        self._log.info("reloaded", policy_revision=policy.revision, policy_revision_before=before)
+
+    def _renew_rules(self, policy: CompiledPolicy) -> None:
+        """Put the rules in place again: those that mark control groups come from the policy."""
+        if not (self._settings.rules.install and self._own_rules):
+            return
+        rules = rules_of(self._settings, policy)
+        try:
+            rules.install()
+        except TriremeError as error:
+            self._log.error("rules_not_renewed", error=str(error))
+            return
+        self._rules = rules
+
+    def _end(self) -> AgentReport:
+        in_place = self._settings.rules.install
+        if in_place and self._remove_at_stop:
+            in_place = not self._remove_rules()
+        backend = self._backend
+        statistics = None if backend is None else backend.statistics()
+        lost = 0 if statistics is None else statistics.dropped + statistics.user_dropped
+        self._close_backend()
+        report = AgentReport(
+            counters=dict(self.engine.counters),
+            kernel_dropped=lost,
+            rules_in_place=in_place,
+            shutdown=self.pipeline.close(_CLOSE_SECONDS),
+        )
+        self._log.info(
+            "agent_stopped",
+            summary=report.summary(),
+            rules="in place: their packets are dropped until an agent runs" if in_place else "none",
+        )
+        self._started = False
+        for descriptor in (self._wake_in, self._wake_out):
+            os.close(descriptor)
+        self._wake_in = self._wake_out = -1
+        return report
+
+    def _remove_rules(self) -> bool:
+        try:
+            self._rules.remove()
+        except TriremeError as error:
+            self._log.error("rules_not_removed", error=str(error))
+            return False
+        return True
+
+    def _close_backend(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None

@@ -1,0 +1,70 @@
+"""The parts that an agent puts together, and how its configuration opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from trireme_datapath.agent.config import BackendName, DatapathConfig
+from trireme_datapath.backends.netlink import NetlinkBackend, QueueSettings
+from trireme_datapath.engine import Engine
+
+if TYPE_CHECKING:
+    from trireme_collector.records import Record
+    from trireme_datapath.backends.netlink import QueueStatistics
+
+__all__ = ["OpenBackend", "PacketBackend", "Rules", "open_backend"]
+
+
+class PacketBackend(Protocol):
+    """A queue of packets that feeds an engine."""
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when packets wait."""
+
+    def drain(self, now_ns: int) -> list[Record]:
+        """Judge what waits, without waiting for more."""
+
+    def statistics(self) -> QueueStatistics | None:
+        """Read the kernel's own counters, where they can be read."""
+
+    def close(self) -> None:
+        """Give the queue back."""
+
+
+class Rules(Protocol):
+    """The kernel rules that bring packets to the queue."""
+
+    def install(self) -> None:
+        """Put them in place, all or none."""
+
+    def remove(self) -> None:
+        """Take them away again."""
+
+
+OpenBackend: TypeAlias = Callable[[DatapathConfig, Engine], PacketBackend]
+"""Opens the queue that the configuration names."""
+
+
+def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
+    """Open the queue of a configuration.
+
+    Raises:
+        DatapathError: It cannot be opened; the subclass says why.
+    """
+    if config.backend is BackendName.NFQUEUE:
+        from trireme_datapath.backends.nfqueue import (  # noqa: PLC0415  needs an extra
+            NfqueueBackend,
+        )
+
+        return NfqueueBackend.open(config.queue, engine, _settings(config))
+    return NetlinkBackend.open(config.queue, engine, _settings(config))
+
+
+def _settings(config: DatapathConfig) -> QueueSettings:
+    return QueueSettings(
+        copy_range=config.copy_range,
+        max_length=config.queue_length,
+        fail_open=config.fail_open,
+        gso=config.gso,
+    )

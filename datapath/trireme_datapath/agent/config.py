@@ -1,0 +1,122 @@
+"""The sections of the configuration file that belong to the datapath."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import msgspec
+
+from trireme_collector.config import Configuration, LoadedConfiguration, load_config
+from trireme_datapath.engine import EngineLimits
+from trireme_datapath.kernel.rules import QueueMode, RuleHook
+
+if TYPE_CHECKING:
+    import os
+
+    from trireme_collector.registry import Registry
+
+__all__ = [
+    "AgentConfiguration",
+    "BackendName",
+    "DatapathConfig",
+    "QueueMode",
+    "RuleHook",
+    "RulesConfig",
+    "load_agent_config",
+]
+
+_PATH = msgspec.Meta(min_length=1, extra={"expected": "the path of a file"})
+_INTERFACE = msgspec.Meta(
+    pattern=r"^[A-Za-z0-9_.:@][A-Za-z0-9_.:@-]{0,14}\+?$",
+    extra={"expected": "the name of a network interface"},
+)
+
+Interfaces: TypeAlias = list[Annotated[str, _INTERFACE]]
+
+
+class BackendName(enum.StrEnum):
+    """Where packets come from."""
+
+    NETLINK = "netlink"
+    NFQUEUE = "nfqueue"
+
+
+class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The kernel rules that queue packets.
+
+    Attributes:
+        install: Whether the agent installs them. Without them nothing is queued, unless somebody
+            else does it.
+        remove_at_stop: Whether they go when the agent ends. They stay by default: without an
+            agent, packets that would be queued are dropped.
+        hooks: Which packets are queued.
+        mode: ``new`` queues what begins a connection or belongs to none, and leaves accepted
+            connections to the kernel; ``all`` queues every packet.
+        interfaces: The interfaces whose packets are queued; all when empty. A final ``+`` stands
+            for any ending.
+        loopback: Queue what the host sends to itself, too.
+        fail_open: Let packets pass while no agent runs. Off: they are dropped.
+    """
+
+    install: bool = True
+    remove_at_stop: bool = False
+    hooks: Annotated[list[RuleHook], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: [RuleHook.INPUT, RuleHook.OUTPUT, RuleHook.FORWARD]
+    )
+    mode: QueueMode = QueueMode.NEW
+    interfaces: Interfaces = []
+    loopback: bool = False
+    fail_open: bool = False
+
+
+class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How packets are received and judged.
+
+    Attributes:
+        policy: The policy file; a relative path begins at the configuration file.
+        backend: ``netlink`` needs nothing more; ``nfqueue`` uses the package NetfilterQueue.
+        queue: The number of the packet queue.
+        queue_length: How many packets may wait for their verdict.
+        copy_range: How many bytes of each packet are read.
+        fail_open: Let packets pass unjudged when the queue is full. Off: they are dropped.
+        gso: Take large segments whole. Off: the kernel cuts them first, which costs much.
+        refuse: Answer rejected clients with a reset or an ICMP error instead of silence.
+        refuse_mark: The bit of the packet mark that `refuse` uses; nobody else may use it.
+        rules: The kernel rules that queue packets.
+        limits: How much the engine may hold.
+    """
+
+    policy: Annotated[str, _PATH]
+    backend: BackendName = BackendName.NETLINK
+    queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
+    copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 128
+    fail_open: bool = False
+    gso: bool = True
+    refuse: bool = False
+    refuse_mark: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] = 0x20000
+    rules: RulesConfig = RulesConfig()
+    limits: EngineLimits = EngineLimits()
+
+
+class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration file of an agent: the core sections and ``[datapath]``."""
+
+    datapath: DatapathConfig
+
+
+def load_agent_config(
+    path: str | os.PathLike[str], *, registry: Registry | None = None
+) -> LoadedConfiguration[AgentConfiguration]:
+    """Read the configuration file of an agent; the policy file is not looked at.
+
+    Args:
+        path: The file.
+        registry: The plugins to use instead of the installed ones that the file allows.
+
+    Raises:
+        ConfigError: The file cannot be read or has mistakes; all of them are listed.
+        PluginError: The only mistakes are plugins that are unknown, blocked or broken.
+    """
+    return load_config(path, AgentConfiguration, registry=registry)

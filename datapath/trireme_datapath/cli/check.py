@@ -1,0 +1,191 @@
+"""`trireme-collector check`: say everything that is wrong before a start would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from trireme_collector.cli.output import json_option, print_json, printable
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trireme_collector.config import LoadedConfiguration
+    from trireme_collector.errors import TriremeError
+    from trireme_datapath.agent import AgentConfiguration
+    from trireme_datapath.policy import Policy
+
+__all__ = ["check"]
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, or that may be."""
+
+    subject: str
+    message: str
+    code: ExitCode
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    required=True,
+    metavar="FILE",
+    help="The configuration file.",
+)
+@json_option
+@click.pass_context
+def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
+    """Check a configuration, its policy, its plugins and its outputs, all at once.
+
+    Every output is opened as a start would, and closed; a file that was not there is made. No
+    packet is received and no rule is touched, so no privilege is needed.
+    """
+    from pathlib import Path
+
+    from trireme_datapath.cli._logging import configure_logging
+
+    configure_logging(as_json=as_json, color=ctx.color, quiet=True)
+    problems: list[Finding] = []
+    warnings: list[Finding] = []
+    loaded = _check_config(config_path, problems)
+    policy = _check_policy(Path(config_path), loaded, problems)
+    if loaded is not None:
+        _check_backend(loaded, problems)
+        _check_outputs(loaded, problems, warnings)
+    code = problems[0].code if problems else ExitCode.OK
+    if as_json:
+        print_json(
+            {
+                "ok": not problems,
+                "exit_code": code.value,
+                "problems": [_fields(problem) for problem in problems],
+                "warnings": [_fields(warning) for warning in warnings],
+                "settings": None if loaded is None else loaded.redacted(),
+            }
+        )
+    else:
+        _show(config_path, loaded, policy, problems, warnings)
+    ctx.exit(code)
+
+
+def _check_config(
+    path: str, problems: list[Finding]
+) -> LoadedConfiguration[AgentConfiguration] | None:
+    from trireme_collector.errors import TriremeError
+    from trireme_datapath.agent import load_agent_config
+
+    try:
+        return load_agent_config(path)
+    except TriremeError as error:
+        problems.extend(_findings("configuration", error))
+        return None
+
+
+def _check_policy(
+    path: Path,
+    loaded: LoadedConfiguration[AgentConfiguration] | None,
+    problems: list[Finding],
+) -> Policy | None:
+    """Check the policy even where the configuration has mistakes, if it can be found."""
+    from trireme_collector.errors import TriremeError
+    from trireme_collector.strict_toml import load_document
+    from trireme_datapath.policy import compile_policy, load_policy
+
+    try:
+        if loaded is not None:
+            written: object = loaded.settings.datapath.policy
+        else:
+            written = load_document(path).get(("datapath", "policy"))
+        if not isinstance(written, str) or not written:
+            return None
+    except TriremeError:
+        return None  # the file cannot be read at all, and that was said
+    try:
+        policy = load_policy(path.parent / written)
+        compile_policy(policy)
+    except TriremeError as error:
+        problems.extend(_findings("policy", error))
+        return None
+    return policy
+
+
+def _check_backend(
+    loaded: LoadedConfiguration[AgentConfiguration], problems: list[Finding]
+) -> None:
+    import importlib.util
+
+    from trireme_datapath.agent import BackendName
+
+    is_missing = importlib.util.find_spec("netfilterqueue") is None
+    if loaded.settings.datapath.backend is BackendName.NFQUEUE and is_missing:
+        message = (
+            'backend "nfqueue" needs the package NetfilterQueue:'
+            ' pip install "trireme-collector[nfqueue]", or use backend = "netlink"'
+        )
+        problems.append(Finding("backend", message, ExitCode.MISSING_EXTRA))
+
+
+def _check_outputs(
+    loaded: LoadedConfiguration[AgentConfiguration],
+    problems: list[Finding],
+    warnings: list[Finding],
+) -> None:
+    from trireme_collector.errors import ConfigError, DeliveryError
+
+    for name, error in loaded.probe_outputs():
+        subject = f"collectors.{name}"
+        if isinstance(error, DeliveryError):
+            # A start goes on: the records wait until the receiver is there.
+            warnings.append(Finding(subject, str(error), ExitCode.OUTPUT))
+        elif isinstance(error, ConfigError):
+            problems.append(Finding(subject, str(error), ExitCode.OUTPUT))
+        else:
+            problems.extend(_findings(subject, error))
+
+
+def _findings(subject: str, error: TriremeError) -> list[Finding]:
+    from trireme_collector.cli.errors import exit_code_of
+
+    lines = getattr(error, "problems", ()) or str(error).splitlines()
+    return [Finding(subject, line, exit_code_of(error)) for line in lines]
+
+
+def _fields(finding: Finding) -> dict[str, object]:
+    return {
+        "subject": finding.subject,
+        "message": finding.message,
+        "exit_code": finding.code.value,
+        "code": finding.code.name,
+    }
+
+
+def _show(
+    path: str,
+    loaded: LoadedConfiguration[AgentConfiguration] | None,
+    policy: Policy | None,
+    problems: list[Finding],
+    warnings: list[Finding],
+) -> None:
+    for label, color, findings in (("error", "red", problems), ("warning", "yellow", warnings)):
+        for finding in findings:
+            head = click.style(f"{label}:", fg=color, bold=True)
+            # A problem of a file begins with its place, which says more than the subject.
+            subject = "" if finding.message.startswith((path, "/")) else f"{finding.subject}: "
+            click.echo(f"{head} {subject}{printable(finding.message)}")
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        click.echo(click.style(f"{printable(path)}: {count}", bold=True))
+        return
+    if loaded is None or policy is None:
+        return
+    settings = loaded.settings.datapath
+    collectors = ", ".join(f"{c.name} ({c.spec.name})" for c in loaded.collectors)
+    click.echo(f"{click.style('ok', fg='green', bold=True)}  {printable(path)}")
+    click.echo(f"  policy      {settings.policy}: {len(policy.units)} processing units")
+    click.echo(f"  queue       {settings.queue}, backend {settings.backend}")
+    click.echo(f"  collectors  {collectors}")

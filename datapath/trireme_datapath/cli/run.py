@@ -1,0 +1,82 @@
+"""`trireme-collector run`: judge the packets of this host until told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trireme_collector.cli.output import json_option, print_json
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    required=True,
+    metavar="FILE",
+    help="The configuration file.",
+)
+@click.option(
+    "--remove-rules",
+    is_flag=True,
+    help="Remove the kernel rules at the end; without this and without an agent, their packets"
+    " are dropped.",
+)
+@json_option
+@click.pass_context
+def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bool) -> None:
+    """Judge packets and report flows, in the foreground, until SIGTERM or Ctrl-C.
+
+    SIGHUP reopens the outputs and reads the policy again; a policy with mistakes is refused and
+    the one in force stays. The log goes to standard error.
+    """
+    import gc
+    import signal
+
+    import msgspec
+
+    from trireme_datapath.agent import Agent, load_agent_config
+    from trireme_datapath.cli._logging import configure_logging
+
+    configure_logging(as_json=as_json, color=ctx.color)
+    agent = Agent(load_agent_config(config_path), remove_rules=remove_rules)
+
+    interrupted = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = number == signal.SIGINT
+        agent.stop()
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        agent.reload()
+
+    # A signal that comes while the queue and the rules are set up waits until they stand.
+    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    previous = {number: signal.signal(number, handler) for number, handler in signals.items()}
+    try:
+        agent.start()
+        # What stands now stays: the collector of garbage need not look at it again.
+        gc.collect()
+        gc.freeze()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        report = agent.run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if as_json:
+        print_json({"report": msgspec.to_builtins(report)}, indent=False)
+    else:
+        click.echo(report.summary())
+    if interrupted:
+        ctx.exit(ExitCode.INTERRUPTED)
