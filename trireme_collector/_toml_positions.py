@@ -10,7 +10,9 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["KeyPath", "Position", "Positions", "scan"]
+from trireme_collector._toml_checker import quote
+
+__all__ = ["KeyPath", "Position", "Positions", "format_path", "scan"]
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -94,6 +96,18 @@ def scan(text: str) -> Positions:
     scanner = _Scanner(text)
     scanner.document()
     return Positions(text, scanner.keys, scanner.values)
+
+
+def format_path(path: KeyPath) -> str:
+    """Write a key path as people do: ``unit[0].select.address[1]``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            key = part if _BARE_KEY.fullmatch(part) else quote(part)
+            text += f".{key}" if text else key
+    return text
 
 
 class _Scanner:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +24,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from trireme_collector._toml_checker import Finding, Unfit, describe, find, nearest, quote
-from trireme_collector._toml_positions import KeyPath, Position, Positions, scan
+from trireme_collector._toml_files import MAX_DOCUMENT_BYTES, read_file
+from trireme_collector._toml_positions import KeyPath, Position, Positions, format_path, scan
 from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-MAX_DOCUMENT_BYTES = 256 * 1024 * 1024  # ten million addresses; a device file has no end at all
 MAX_NESTING = 64  # no configuration nests deeper, and deeper ones exhaust the interpreter's stack
 REDACTED_WORDS = frozenset(
     {
@@ -69,7 +68,6 @@ REDACTED_WORDS = frozenset(
 )
 
 _PLACE = re.compile(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -289,7 +287,7 @@ def load_document(
     """
     name = _printable(os.fspath(path))  # whole: editors jump to it
     try:
-        content = _read(Path(path), name, refuse_world_writable=refuse_world_writable)
+        content = read_file(Path(path), name, refuse_world_writable=refuse_world_writable)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         message = f"{name}: cannot be read: {reason}; check the path and its permissions"
@@ -353,37 +351,6 @@ def parse_document(
     if _nesting(data) > MAX_NESTING:
         raise DocumentError([_too_deep(name)])
     return Document(name, text, data, redacted=redacted)
-
-
-def format_path(path: KeyPath) -> str:
-    """Write a key path as people do: ``unit[0].select.address[1]``."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            key = part if _BARE_KEY.fullmatch(part) else quote(part)
-            text += f".{key}" if text else key
-    return text
-
-
-def _read(path: Path, name: str, *, refuse_world_writable: bool) -> bytes:
-    # Without O_NONBLOCK a named pipe nobody writes to would hold the program for ever.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise ConfigError(f"{name}: cannot be read: it is {kind}; give the path of a TOML file")
-        if refuse_world_writable and status.st_mode & stat.S_IWOTH:
-            raise ConfigError(
-                f"{name}: every user of this machine can change it (mode "
-                f"{stat.S_IMODE(status.st_mode):04o}), so it is not trusted; run: chmod o-w {name}"
-            )
-        if status.st_size > MAX_DOCUMENT_BYTES:
-            raise ConfigError(
-                f"{name}: it has {status.st_size} bytes; at most {MAX_DOCUMENT_BYTES} are read"
-            )
-        return file.read(MAX_DOCUMENT_BYTES)
 
 
 def _nesting(data: object) -> int:

@@ -270,7 +270,7 @@ class Circle(msgspec.Struct, tag_field="type", tag="circle"):
     radius: float
 
 
-def even(value: int) -> None:
+def check_even(value: int) -> None:
     if value % 2:
         raise Unfit("an even number", nearest=str(value + 1))
 
@@ -300,7 +300,7 @@ class Everything(msgspec.Struct, kw_only=True):
     some: Annotated[list[int], Meta(max_length=2, min_length=1)] = msgspec.field(
         default_factory=lambda: [1]
     )
-    even: Annotated[int, Meta(extra={"validate": even, "expected": "an even integer"})] = 2
+    even: Annotated[int, Meta(extra={"validate": check_even, "expected": "an even integer"})] = 2
     when: datetime.datetime | None = None
     day: datetime.date | None = None
     whatever: Any = None

@@ -116,7 +116,7 @@ def explain(  # noqa: PLR0913, PLR0917  one argument per option is how click cal
 def _flow(src: str, dst: str, proto: str, port: int | None, icmp: str | None) -> FlowTuple:
     from trireme_collector.strict_toml import Unfit
     from trireme_datapath.judgement import FlowTuple
-    from trireme_datapath.policy import _spellings as spell
+    from trireme_datapath.policy import spellings as spell
 
     source, destination = _address(src, "--src"), _address(dst, "--dst")
     if len(source) != len(destination):
@@ -151,7 +151,7 @@ def _flow(src: str, dst: str, proto: str, port: int | None, icmp: str | None) ->
 
 def _address(text: str, option: str) -> bytes:
     from trireme_collector.strict_toml import Unfit
-    from trireme_datapath.policy import _spellings as spell
+    from trireme_datapath.policy import spellings as spell
 
     try:
         prefix = spell.parse_prefix(text)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from trireme_datapath.policy._candidates import Candidates
 from trireme_datapath.policy.compile import CompiledPolicy, CompiledUnit, compile_policy
 from trireme_datapath.policy.flow_policy import FlowPolicy, Match, Peer, drop_reason
 from trireme_datapath.policy.load import load_policy, parse_policy
 from trireme_datapath.policy.model import Policy, Rule, Unit
-from trireme_datapath.policy.rule_table import Candidates, RuleTable
+from trireme_datapath.policy.rule_table import RuleTable
 
 __all__ = [
     "Candidates",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from trireme_datapath.policy._spellings import PORT_PROTOCOLS
+from trireme_datapath.policy.spellings import PORT_PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from trireme_collector.strict_toml import Unfit
-from trireme_datapath.policy import _spellings as spell
+from trireme_datapath.policy import spellings as spell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from trireme_datapath.policy._buckets import spans
-from trireme_datapath.policy._spellings import ICMP_PROTOCOLS, protocol_name
 from trireme_datapath.policy._tags import clause_holds, tag_values
+from trireme_datapath.policy.spellings import ICMP_PROTOCOLS, protocol_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

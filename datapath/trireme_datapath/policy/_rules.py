@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, UnsetType
 
 from trireme_collector.strict_toml import Unfit, nearest, quote
-from trireme_datapath.policy import _spellings as spell
+from trireme_datapath.policy import spellings as spell
 from trireme_datapath.policy.model import (
     ANY_ADDRESS,
     AddressSet,

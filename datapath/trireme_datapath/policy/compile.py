@@ -9,10 +9,11 @@ import xxhash
 
 from trireme_collector.errors import ConfigError
 from trireme_collector.records import ActionType, TagStore
+from trireme_datapath.policy._candidates import MemoBudget
 from trireme_datapath.policy._prefix_index import PrefixIndex
 from trireme_datapath.policy.flow_policy import FlowPolicy, Peer
 from trireme_datapath.policy.model import RuleAction
-from trireme_datapath.policy.rule_table import MemoBudget, RuleTable
+from trireme_datapath.policy.rule_table import RuleTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,8 +14,8 @@ import msgspec
 from trireme_collector.records import ObserveActionType
 from trireme_datapath.judgement import FlowTuple, Judge
 from trireme_datapath.policy._reading import Reach, reach, why_not
-from trireme_datapath.policy._spellings import ICMP_PROTOCOLS, PORT_PROTOCOLS, protocol_name
 from trireme_datapath.policy.rule_table import rank_of
+from trireme_datapath.policy.spellings import ICMP_PROTOCOLS, PORT_PROTOCOLS, protocol_name
 
 if TYPE_CHECKING:
     from trireme_datapath.policy.compile import CompiledPolicy, CompiledUnit

@@ -13,7 +13,7 @@ from trireme_collector.strict_toml import (
     parse_document,
     quote,
 )
-from trireme_datapath.policy import _spellings as spell
+from trireme_datapath.policy import spellings as spell
 from trireme_datapath.policy._file import (
     EgressTable,
     HeaderTable,
