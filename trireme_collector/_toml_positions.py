@@ -75,7 +75,7 @@ class Positions:
             offset = offsets.get(path)
             if offset is not None:
                 return self.at(offset)
-            path, offsets = path[:-1], self._values
+            path, offsets = path[:-1], self._keys
         return Position(1, 1)
 
     def at(self, offset: int) -> Position:
@@ -202,8 +202,8 @@ class _Scanner:
             self._skip(_SCALAR)
 
     def _string(self) -> None:
-        for quote, pattern in _STRINGS:
-            if self.text.startswith(quote, self.offset):
+        for mark, pattern in _STRINGS:
+            if self.text.startswith(mark, self.offset):
                 # Two quotes that are not three are an empty string, not the start of a long one.
                 self._skip(pattern)
                 return

@@ -108,8 +108,8 @@ def test_every_path_of_a_handmade_document_has_its_place() -> None:
 
 def test_what_is_not_there_is_placed_at_the_table_around_it() -> None:
     document = parse_document("a = 1\n\n[t]\nx = 2\n")
-    assert document.position(("t", "missing")) == (3, 1)
-    assert document.position(("t", "x", "deeper", 3)) == (4, 5)
+    assert document.position(("t", "missing")) == (3, 2)
+    assert document.position(("t", "x", "deeper", 3)) == (4, 1)
     assert document.position(("missing",)) == (1, 1)
 
 
@@ -348,7 +348,7 @@ MISTAKES = [
     ("[table]\na = 'x'", 'f:2:5: table.a: found string "x", expected an integer'),
     ("either = 'x'", 'f:1:10: either: found string "x", expected an integer or an array'),
     ("either = ['x', 1]", "f:1:16: either[1]: found integer 1, expected a string"),
-    ("shape = {side = 1}", 'f:1:9: shape.type: found nothing, expected one of "square", "circle"'),
+    ("shape = {side = 1}", 'f:1:1: shape.type: found nothing, expected one of "square", "circle"'),
     (
         "shape = {type = 'circl', radius = 1}",
         (
@@ -426,7 +426,7 @@ def test_a_problem_of_ones_own_joins_the_others() -> None:
     document.add_problem(("a", "port"), expected="another port", nearest="2")
     document.add_problem(("a", "prot"), expected="a key", of_key=True)
     assert [str(p) for p in document.problems] == [
-        "f:1:1: a.prot: found nothing, expected a key",
+        "f:1:2: a.prot: found nothing, expected a key",
         "f:2:8: a.port: found integer 1, expected another port (did you mean 2?)",
     ]
 
