@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from trireme_collector.records import FlowRecord, PacketReport, encode_json
 from trireme_datapath.backends.fake import Door, FakeBackend
 from trireme_datapath.backends.pcap import CaptureReader
 from trireme_datapath.backends.replay import ReplayBackend
-from trireme_datapath.engine import Engine
+from trireme_datapath.engine import Engine, EngineLimits
 from trireme_datapath.packets import QueuedPacket, Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
 
@@ -329,3 +330,26 @@ def test_damaged_packets(number: int, edits: list[tuple[int, int]], cut: int) ->
     expected = by_engine(packets)
     assert by_fake(packets, Door.BATCH, 1) == expected
     assert by_replay(pcap(packets)) == expected
+
+
+def test_a_long_stream() -> None:
+    """Sound and damaged packets, time that passes, a table that overflows: still no difference."""
+    chance = random.Random(20)
+    limits = EngineLimits(max_flows=20)
+    clear, fast = Engine(POLICY, limits), Engine(POLICY, limits)
+    backend = FakeBackend(fast, door=Door.BATCH, batch_size=1, copy_range=2048)
+    now_ns = NOW
+    for number in range(1, 4_001):
+        now_ns += chance.choice((0, 0, 1_000, 10**6, 10**9, 20 * 10**9))
+        data = bytearray(chance.choice(PACKETS))
+        if chance.random() < 0.5:
+            data[chance.randrange(min(len(data), 64))] = chance.choice((0, 1, 6, 17, 69, 80, 255))
+        packet = QueuedPacket(data=bytes(data), packet_id=number)
+        decision = clear.receive(packet, now_ns)
+        backend.feed(packet)
+        records = [*backend.drain(now_ns), *fast.take_records(now_ns)]
+        assert backend.verdicts[number] == (decision.verdict, decision.mark)
+        assert records == [*decision.records, *clear.take_records(now_ns)]
+    assert fast.counters == clear.counters
+    assert fast.flows.evicted == clear.flows.evicted > 0
+    assert fast.flows.expired == clear.flows.expired > 0
