@@ -142,9 +142,9 @@ class _Sink:
         pipeline = self._pipeline
         if pipeline is None:
             return
-        from trireme_collector.collector import COLLECT_METHODS
+        from trireme_datapath.loop import dispatch
 
-        getattr(pipeline, COLLECT_METHODS[str(record.__struct_config__.tag)])(record)
+        dispatch(pipeline, record)
         self._put += 1
         if not self._put % _RECORDS_BETWEEN_FLUSHES and not pipeline.flush(_FLUSH_SECONDS):
             from trireme_collector.errors import DeliveryError
