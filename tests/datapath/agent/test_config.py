@@ -73,7 +73,7 @@ def test_everything_can_be_said(file: Path, registry: Registry) -> None:
     ("text", "expected"),
     [
         ("", "1:1: datapath: found an empty file, expected a table"),
-        ("[datapath]", "1:1: datapath.policy: found nothing, expected the path of a file"),
+        ("[datapath]", "1:2: datapath.policy: found nothing, expected the path of a file"),
         ("[datapath]\npolicy = ''", "2:10: datapath.policy: found string"),
         ("[datapath]\npolicy = 'p'\nqueue = 65536", "3:9: datapath.queue: found integer 65536"),
         ("[datapath]\npolicy = 'p'\nqueu = 1", '3:1: datapath.queu: found unknown key "queu"'),
