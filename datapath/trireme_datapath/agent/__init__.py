@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from trireme_datapath.agent._agent import Agent, AgentReport, OutputError
-from trireme_datapath.agent._dispatch import dispatcher
 from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules, open_backend
 from trireme_datapath.agent.config import (
     AgentConfiguration,
@@ -28,7 +27,6 @@ __all__ = [
     "RuleHook",
     "Rules",
     "RulesConfig",
-    "dispatcher",
     "load_agent_config",
     "open_backend",
 ]

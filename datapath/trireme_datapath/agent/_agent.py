@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,30 +13,25 @@ from trireme_collector.exit_codes import ExitCode
 from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
 )
-from trireme_datapath.agent._dispatch import dispatcher
 from trireme_datapath.agent._parts import open_backend
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.engine import Engine
+from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.policy import compile_policy, load_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.pipeline import Pipeline
-    from trireme_collector.records import Record
     from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
 
 __all__ = ["Agent", "AgentReport", "OutputError"]
 
-_TICK_SECONDS: Final = 0.25  # records of the fast door wait at most this long when all is quiet
-_STOP: Final = b"s"
-_RELOAD: Final = b"r"
 _CLOSE_SECONDS: Final = 5.0
 
 
@@ -133,10 +125,9 @@ class Agent:
         self._own_rules = rules is None
         self._rules: Rules = rules_of(settings, policy) if rules is None else rules
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
-        self._dispatch = dispatcher(self.pipeline)
         self._backend: PacketBackend | None = None
-        self._wake_in, self._wake_out = -1, -1
-        self._started = False
+        self._datapath: DatapathLoop | None = None
+        self._reload_asked = False
 
     def _load_policy(self) -> CompiledPolicy:
         return compile_policy(load_policy(self._config.resolve(self._settings.policy)))
@@ -161,8 +152,7 @@ class Agent:
             self._close_backend()
             self.pipeline.close(0)
             raise
-        self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._started = True
+        self._datapath = DatapathLoop(self._backend, self.engine, self.pipeline)
         self._log.info(
             "agent_started",
             instance=self.pipeline.instance,
@@ -176,16 +166,12 @@ class Agent:
 
     def stop(self) -> None:
         """Make `run` end; may be called from signal handlers and other threads."""
-        self._wake(_STOP)
+        if self._datapath is not None:
+            self._datapath.stop()
 
     def reload(self) -> None:
-        """Make `run` reopen the outputs and read the policy again; callable from anywhere."""
-        self._wake(_RELOAD)
-
-    def _wake(self, word: bytes) -> None:
-        # A full pipe means that words enough wait already.
-        with contextlib.suppress(OSError):
-            os.write(self._wake_in, word)
+        """Make `run` reopen the outputs and read the policy again, within a second."""
+        self._reload_asked = True
 
     def run(self) -> AgentReport:
         """Judge packets until `stop`.
@@ -196,58 +182,36 @@ class Agent:
         Raises:
             DatapathError: The queue is of no use any more. The rules stay: nothing passes.
         """
-        if not self._started or self._backend is None:
+        if self._backend is None:
             raise DatapathError("the agent was not started: call start() before run()")
         try:
             self._loop(self._backend)
-        finally:
-            report = self._end()
-        return report
-
-    def _loop(self, backend: PacketBackend) -> None:
-        engine, dispatch, clock = self.engine, self._dispatch, time.time_ns
-        queue = backend.fileno()
-        poll = select.epoll()
-        with contextlib.closing(poll):
-            poll.register(queue, select.EPOLLIN)
-            poll.register(self._wake_out, select.EPOLLIN)
-            wait: Callable[[float], list[tuple[int, int]]] = poll.poll
-            while True:
-                ready = wait(_TICK_SECONDS)
-                now_ns = clock()
-                going_on = True
-                for descriptor, _ in ready:
-                    if descriptor == queue:
-                        dispatch(self._drain(backend, now_ns))
-                    else:
-                        going_on = self._obey()
-                if not going_on:  # what waits was sent by somebody: judge it once more
-                    dispatch(self._drain(backend, now_ns))
-                dispatch(engine.take_records(now_ns))
-                if not going_on:
-                    return
-
-    def _drain(self, backend: PacketBackend, now_ns: int) -> list[Record]:
-        try:
-            return backend.drain(now_ns)
         except OSError as error:
             msg = (
                 f"queue {self._settings.queue} is lost ({error.strerror}); its packets are dropped"
                 " until an agent runs again: start it anew"
             )
             raise DatapathError(msg) from error
+        finally:
+            report = self._end()
+        return report
+
+    def _loop(self, backend: PacketBackend) -> None:
+        if self._datapath is None:
+            return
+        self._datapath.run(until=self._obey)
+        # What waits was sent by somebody: it is judged once more before the queue goes.
+        for record in backend.drain(time.time_ns()):
+            dispatch(self.pipeline, record)
+        for record in self.engine.take_records(time.time_ns()):
+            dispatch(self.pipeline, record)
 
     def _obey(self) -> bool:
-        """Do what was asked through the pipe; False when it was to stop."""
-        try:
-            words = os.read(self._wake_out, 4096)
-        except BlockingIOError:
-            return True
-        if _STOP in words:
-            return False
-        if _RELOAD in words:
+        """Reload if it was asked for; the loop calls this after each turn and never ends by it."""
+        if self._reload_asked:
+            self._reload_asked = False
             self._reload()
-        return True
+        return False
 
     def _reload(self) -> None:
         self.pipeline.reopen()
@@ -296,10 +260,9 @@ class Agent:
             summary=report.summary(),
             rules="in place: their packets are dropped until an agent runs" if in_place else "none",
         )
-        self._started = False
-        for descriptor in (self._wake_in, self._wake_out):
-            os.close(descriptor)
-        self._wake_in = self._wake_out = -1
+        if self._datapath is not None:
+            self._datapath.close()
+            self._datapath = None
         return report
 
     def _remove_rules(self) -> bool:

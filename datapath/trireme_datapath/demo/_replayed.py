@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trireme_datapath.agent import dispatcher
 from trireme_datapath.backends.replay import ReplayBackend
 from trireme_datapath.demo._report import DemoReport
 from trireme_datapath.demo._setting import CAPTURE, POLICY, setting
 from trireme_datapath.engine import Engine
+from trireme_datapath.loop import dispatch
 from trireme_datapath.policy import compile_policy, load_policy
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ def run_replayed(screen: Screen, missing: Sequence[str]) -> DemoReport:
     engine = Engine(compile_policy(load_policy(POLICY)))
     with setting(screen) as place:
         pipeline = place.config.pipeline()
-        dispatch = dispatcher(pipeline)
         with pipeline, ReplayBackend(CAPTURE, engine) as backend:
             for replayed in backend:
-                dispatch(replayed.decision.records)
+                for record in replayed.decision.records:
+                    dispatch(pipeline, record)
                 pipeline.flush(_FLUSH_SECONDS)
-            dispatch(backend.finish())
+            for record in backend.finish():
+                dispatch(pipeline, record)
         place.syslog.close()
         return DemoReport(
             mode="replay",

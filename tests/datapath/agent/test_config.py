@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +10,9 @@ from trireme_collector import CollectorSpec, NullCollector, hookimpl
 from trireme_collector.errors import ConfigError
 from trireme_collector.registry import Registry
 from trireme_datapath.agent import BackendName, RuleHook, load_agent_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Syslog:
@@ -91,9 +94,7 @@ def test_everything_can_be_said(file: Path, registry: Registry) -> None:
         ),
     ],
 )
-def test_a_mistake_has_its_place(
-    file: Path, registry: Registry, text: str, expected: str
-) -> None:
+def test_a_mistake_has_its_place(file: Path, registry: Registry, text: str, expected: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_agent_config(file, registry=registry)
