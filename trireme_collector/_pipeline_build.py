@@ -65,6 +65,9 @@ def build_collectors(
             continue
         try:
             deliveries[name] = convert_options(own, DeliveryConfig, f"{path}.delivery")
+        except ConfigError as error:
+            problems.extend(error.problems)
+        try:
             spec = registry.collector_spec(kind)
             config = convert_options(options, spec.config_type, path)
             context = CollectorContext(name=name, instance=instance)
