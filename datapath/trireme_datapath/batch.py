@@ -75,8 +75,8 @@ class BatchDoor:
         find_or_open = self._find_or_open
         index = -1
         for index, (
-            row_key,
             packet_id,
+            row_key,
             attribute_length,
             version_ihl,
             total,

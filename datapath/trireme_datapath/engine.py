@@ -133,7 +133,7 @@ class Engine:
         Args:
             rows: The packets.
             lane: Their lane.
-            key: The first field of the rows that are in this lane.
+            key: The second field of the rows that are in this lane.
             now_ns: Nanoseconds since 1970 UTC.
 
         Returns:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trireme_datapath.packets import Verdict
     from trireme_datapath.rulings import Ruling
     from trireme_datapath.units import Way
@@ -15,10 +18,10 @@ __all__ = ["FAST_PROTOCOLS", "FastRow", "Lane", "Memory"]
 FAST_PROTOCOLS: Final = (6, 17)
 """The protocols that the fast door judges: TCP and UDP."""
 
-FastRow = tuple[bytes, int, int, int, int, int, int, bytes, int, int]
+FastRow = tuple[int, bytes, int, int, int, int, int, bytes, int, int]
 """One packet for the fast door, as one precompiled big-endian struct reads it from a message.
 
-In order: the bytes that tell the lane; the packet id; the length field of the payload attribute;
+In order: the packet id; the bytes that tell the lane; the length field of the payload attribute;
 of the IP header the first byte, the length field, the fragment field (any field for IPv6) and the
 protocol; addresses and ports, 12 or 36 bytes; then the 16 bits at offset 4 of the transport
 header (the length of UDP) and the 16 bits at offset 12 (data offset and flags of TCP).
@@ -111,7 +114,8 @@ class Lane:
         self.memories = {number: Memory() for number in FAST_PROTOCOLS}
 
 
-def _payload_lengths(copy_range: int, uncounted_bytes: int) -> list[int]:
+@functools.cache
+def _payload_lengths(copy_range: int, uncounted_bytes: int) -> Sequence[int]:
     """Say for each IP length field how long the payload attribute must be, -1 for none."""
     lengths = []
     for field in range(0x10000):

@@ -196,8 +196,8 @@ def fast_row(packet: QueuedPacket, key: bytes) -> FastRow:
     else:
         first, total, fragment, protocol, flow_key, udp_length, tcp_word = _unpack_ipv4(data)
     return (
-        key,
         packet.packet_id,
+        key,
         attribute_length,
         first,
         total,

@@ -185,7 +185,7 @@ def test_rows_have_the_fields_of_the_headers() -> None:
         / TCP(sport=0x1234, dport=80, seq=0x0A0B0C0D, flags="SA")
     )
     packet = QueuedPacket(data=data, packet_id=5)
-    key, packet_id, attribute, first, total, fragment, protocol, flow, fourth, twelfth = fast_row(
+    packet_id, key, attribute, first, total, fragment, protocol, flow, fourth, twelfth = fast_row(
         packet, b"lane"
     )
     assert (key, packet_id) == (b"lane", 5)
