@@ -18,6 +18,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -38,6 +39,8 @@ _T = TypeVar("_T")
 
 _CLONE_NEWNET: Final = 0x40000000
 _COMMAND_SECONDS: Final = 20
+_LINK_SECONDS: Final = 5
+_POLL_SECONDS: Final = 0.02
 _PROGRAMS: Final = ("ip", "unshare", "nsenter", "cat")
 _FAMILIES: Final = {4: "-4", 6: "-6"}
 
@@ -179,6 +182,20 @@ class Namespace:
         """Open a socket inside."""
         return self.call(lambda: socket.socket(family, kind))
 
+    def wait_for_link(self, interface: str) -> None:
+        """Wait until the kernel has noticed that an interface is up.
+
+        It looks at most once a second, and IPv6 does not answer neighbours before.
+
+        Raises:
+            DatapathError: It does not come up within some seconds.
+        """
+        end = time.monotonic() + _LINK_SECONDS
+        while "state UP" not in self.ip("-o", "link", "show", "dev", interface):
+            if time.monotonic() > end:
+                raise DatapathError(f"the interface {interface} of {self.name} does not come up")
+            time.sleep(_POLL_SECONDS)
+
     def add_address(self, interface: str, address: str) -> None:
         """Give an interface an address with its prefix length, at once usable."""
         words = ["address", "add", address, "dev", interface]
@@ -278,11 +295,13 @@ class Network:
             (one, one_interface, one_addresses),
             (other, other_interface, other_addresses),
         )
+        for namespace, interface, _ in ends:
+            namespace.ip("link", "set", interface, "up")
         for namespace, interface, addresses in ends:
             for address in addresses:
                 namespace.add_address(interface, address)
         for namespace, interface, _ in ends:
-            namespace.ip("link", "set", interface, "up")
+            namespace.wait_for_link(interface)
 
     def close(self) -> None:
         """Remove everything, the last namespace first."""
