@@ -1,0 +1,127 @@
+"""`check` lists everything that is wrong at once, and ends with the code of what is worst."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trireme_collector import cli
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POLICY = """
+version = 1
+[[unit]]
+id = "web"
+select.address = "198.51.100.20"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
+    return tmp_path / "agent.toml"
+
+
+def config(file: Path, collectors: str = "", *, datapath: str = "") -> str:
+    if not collectors:
+        collectors = f"[collectors.file]\npath = '{file.parent / 'flows.json'}'"
+    file.write_text(
+        f'[datapath]\npolicy = "policy.toml"\n{datapath}\n{collectors}\n', encoding="utf-8"
+    )
+    return str(file)
+
+
+def check(path: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = cli.main(["check", "-c", path, *words])
+    return code, capsys.readouterr().out
+
+
+def test_a_good_configuration(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = check(config(file), capsys)
+    assert code == ExitCode.OK
+    assert out.startswith("ok  ")
+    assert "policy.toml: 1 processing units" in out
+    assert "file (file)" in out
+
+
+def test_mistakes_of_configuration_and_policy_are_listed_together(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "policy.toml").write_text(POLICY.replace("unit", "unti"), encoding="utf-8")
+    path = config(file, "[collectors.file]\npth = 'x'", datapath="queue = 70000")
+    code, out = check(path, capsys, "--json")
+    assert code == ExitCode.CONFIG
+    shown = json.loads(out)
+    assert (shown["version"], shown["ok"], shown["exit_code"]) == (1, False, 3)
+    subjects = [problem["subject"] for problem in shown["problems"]]
+    assert subjects == ["configuration"] * 3 + ["policy"]
+    assert "agent.toml:3:9: datapath.queue" in shown["problems"][0]["message"]
+    assert "policy.toml:3:3: unti" in shown["problems"][3]["message"]
+
+
+def test_a_policy_that_is_not_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(file)
+    (file.parent / "policy.toml").unlink()
+    code, out = check(path, capsys)
+    assert code == ExitCode.CONFIG
+    assert "policy.toml: cannot be read: no such file" in out
+
+
+def test_a_configuration_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = check(str(tmp_path / "none.toml"), capsys)
+    assert code == ExitCode.CONFIG
+    assert out.count("cannot be read") == 1
+
+
+def test_an_output_that_cannot_be_written(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(file, f"[collectors.file]\npath = '{file.parent}/none/flows.json'")
+    code, out = check(path, capsys)
+    assert code == ExitCode.OUTPUT
+    assert "collectors.file: " in out
+    assert "does not exist; create it" in out
+
+
+def test_a_receiver_that_is_away_is_a_warning(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(file, f"[collectors.syslog]\naddress = '{file.parent}/log'")
+    code, out = check(path, capsys)
+    assert code == ExitCode.OK
+    assert "warning: collectors.syslog:" in out
+    assert "is a syslog daemon running?" in out
+
+
+def test_an_unknown_plugin(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = check(config(file, "[collectors.sislog]"), capsys)
+    assert code == ExitCode.PLUGIN
+    assert "there is no plugin 'sislog'" in out
+    assert 'did you mean "syslog"?' in out
+
+
+def test_a_missing_extra(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, package=None: None if name == "netfilterqueue" else find_spec(name, package),
+    )
+    code, out = check(config(file, datapath='backend = "nfqueue"'), capsys)
+    assert code == ExitCode.MISSING_EXTRA
+    assert "trireme-collector[nfqueue]" in out
+
+
+def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(file, "[collectors.file]\npath = 'x'\npassword = 'hunter2'")
+    code, out = check(path, capsys, "--json")
+    assert code == ExitCode.CONFIG
+    assert "hunter2" not in out
