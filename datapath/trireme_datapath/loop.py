@@ -32,9 +32,11 @@ class Backend(Protocol):
 
     def fileno(self) -> int:
         """Give the descriptor that is readable when packets wait."""
+        ...
 
     def drain(self, now_ns: int) -> list[Record]:
         """Judge what waits and give the records that it caused."""
+        ...
 
 
 class RecordSource(Protocol):
@@ -42,6 +44,7 @@ class RecordSource(Protocol):
 
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the records that were gathered since the last call."""
+        ...
 
 
 def dispatch(collector: EventCollector, record: Record) -> None:

@@ -23,6 +23,7 @@ class Sender(Protocol):
         Returns:
             How many have left, and why the next one has not, or None.
         """
+        ...
 
     def close(self) -> None:
         """Close the socket."""

@@ -50,9 +50,11 @@ class Adapter(Protocol):
     @property
     def kinds(self) -> frozenset[type[Record]]:
         """The kinds of records it takes."""
+        ...
 
     def deliver(self, batch: Sequence[Record]) -> Outcome:
         """Hand over records."""
+        ...
 
     def open(self) -> None:
         """Open what the collector needs.
@@ -64,6 +66,7 @@ class Adapter(Protocol):
 
     def call(self, name: str) -> Exception | None:
         """Call ``flush``, ``reopen`` or ``close`` if the collector has it; give what it raised."""
+        ...
 
 
 def adapt(collector: object, *, name: str) -> Adapter:

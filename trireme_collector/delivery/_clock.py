@@ -13,9 +13,11 @@ class Clock(Protocol):
 
     def time_ns(self) -> int:
         """Give the time of day, nanoseconds since 1970 UTC."""
+        ...
 
     def monotonic_ns(self) -> int:
         """Give a time that never jumps, in nanoseconds."""
+        ...
 
 
 class SystemClock:

@@ -34,10 +34,12 @@ class RecordQueue(Protocol):
     @property
     def records(self) -> int:
         """How many records it holds, taken ones included, acknowledged ones not."""
+        ...
 
     @property
     def size_bytes(self) -> int:
         """How many bytes they take, estimated."""
+        ...
 
     def put(self, records: Sequence[Record], sizes: Sequence[int]) -> Mapping[str, int]:
         """Append records.
@@ -49,6 +51,7 @@ class RecordQueue(Protocol):
         Returns:
             How many records were given up for them, or of them, by reason; mostly empty.
         """
+        ...
 
     def take(self, limit: int) -> Sequence[Record]:
         """Give the oldest records, at most `limit`, which stay in the queue.
@@ -56,6 +59,7 @@ class RecordQueue(Protocol):
         What was taken and is not acknowledged yet is given again, alone: a batch that is sent
         again is the same batch. Taken records are never dropped.
         """
+        ...
 
     def acknowledge(self, count: int) -> None:
         """Remove the first records of those that were taken: they are done with."""

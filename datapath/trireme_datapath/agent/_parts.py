@@ -21,12 +21,15 @@ class PacketBackend(Protocol):
 
     def fileno(self) -> int:
         """Give the descriptor that is readable when packets wait."""
+        ...
 
     def drain(self, now_ns: int) -> list[Record]:
         """Judge what waits, without waiting for more."""
+        ...
 
     def statistics(self) -> QueueStatistics | None:
         """Read the kernel's own counters, where they can be read."""
+        ...
 
     def close(self) -> None:
         """Give the queue back."""
