@@ -197,6 +197,12 @@ class Document:
         except msgspec.ValidationError:
             return None
 
+    def unsound_keys(self, path: KeyPath) -> frozenset[str]:
+        """Give the keys of a table in whose values, or in which themselves, problems are known."""
+        depth = len(path)
+        below = (f.path[depth] for f in self._findings if f.path[:depth] == path != f.path)
+        return frozenset(key for key in below if isinstance(key, str))
+
     def length(self, path: KeyPath) -> int:
         """Count the elements of the array at a path, 0 when there is no array."""
         value = self.get(path)

@@ -40,6 +40,8 @@ def read_rule(
     addresses: list[str] | str | UnsetType,
     table: RuleTable,
     networks: Collection[str],
+    *,
+    whole: bool = True,
 ) -> Rule:
     """Turn the table of a rule into a rule, noting what does not go together.
 
@@ -50,11 +52,13 @@ def read_rule(
         addresses: The value of that key.
         table: The table; each of its values is sound by itself.
         networks: The names under ``[networks]``.
+        whole: Whether the table has all keys of the file: if not, others had problems, and
+            what is missing is no further mistake.
 
     Returns:
         The rule; not to be used if a problem was noted.
     """
-    if addresses is UNSET and not table.peer_tags:
+    if whole and addresses is UNSET and not table.peer_tags:
         expected = f'{key} or peer_tags; {key} = "any" for every peer'
         document.add_problem((*path, key), found="nothing", expected=expected)
     protocols = _protocols(document, path, table)
@@ -67,8 +71,8 @@ def read_rule(
             for index, clause in enumerate(table.peer_tags)
         ),
         protocols=protocols,
-        ports=_ports(document, path, table, protocols),
-        icmp=_icmp(document, path, table, protocols),
+        ports=_ports(document, path, table, protocols) if whole else (),
+        icmp=_icmp(document, path, table, protocols) if whole else (),
         observe=RuleObservation(table.observe),
         log=table.log,
         service="" if isinstance(table.service, UnsetType) else table.service,

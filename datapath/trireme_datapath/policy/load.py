@@ -132,7 +132,8 @@ class _Reader:
         }
         for direction in _RULES:
             self._check_rule_ids((*path, direction))
-        table = document.part(path, UnitTable, without=_RULES)
+        unsound = document.unsound_keys(path)
+        table = document.part(path, UnitTable, without={*_RULES, *unsound})
         if table is None:
             return None
         is_own = self._claim("id", table.id, (*path, "id"), table.id, "an id of its own")
@@ -151,15 +152,17 @@ class _Reader:
         )
 
     def _rule(self, path: KeyPath) -> Rule | None:
+        document = self._document
+        unsound = document.unsound_keys(path)
         table: IngressTable | EgressTable | None
         if path[2] == "ingress":
-            key, table = "from", self._document.part(path, IngressTable)
+            key, table = "from", document.part(path, IngressTable, without=unsound)
         else:
-            key, table = "to", self._document.part(path, EgressTable)
+            key, table = "to", document.part(path, EgressTable, without=unsound)
         if table is None:
             return None
         networks = self._known_networks
-        return read_rule(self._document, path, key, table.addresses, table, networks)
+        return read_rule(document, path, key, table.addresses, table, networks, whole=not unsound)
 
     def _check_rule_ids(self, path: KeyPath) -> None:
         """Refuse two rules of one unit and direction with one id: records could not tell them."""
@@ -217,7 +220,8 @@ class _Reader:
 
     def _peer(self, index: int) -> PeerDefinition | None:
         path: KeyPath = ("peer", index)
-        table = self._document.part(path, PeerTable)
+        unsound = self._document.unsound_keys(path)
+        table = self._document.part(path, PeerTable, without=unsound)
         if table is None:
             return None
         self._claim("id", table.id, (*path, "id"), table.id, "an id of its own")

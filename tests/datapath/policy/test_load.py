@@ -297,18 +297,22 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
     found = problems_of(
         head='defualt = "accept"',
         networks='bad = ["10.0.0.1/8"]',
-        select="interface = 'a b'",
-        rule=f"{TCP}ports = [70000, '9-8']",
-        more="[[unit.egress]]\nid='x'\naction='accept'\nto='@nowhere'\n[[peer]]\nid=1\naddress='x'",
+        unit="tags = ['a']\ncontext = 'c'",
+        rule="from = '@nobody'\nprotocol = 'tcp'\nports = [70000, '9-8']",
+        more="[[unit.egress]]\nid='x'\naction='accept'\nto='@nowhere'\n"
+        "[[unit]]\nid='d'\ncontext='c'\ntags=['x']\nselect={mark=1}\n[[peer]]\nid=1\naddress='x'",
     )
     keys = [re.fullmatch(r"p:\d+:\d+: (.*?): found .*", problem) for problem in found]
     assert [match[1] for match in keys if match] == [
         "defualt",
         "networks.bad[0]",
-        "unit[0].select.interface",
+        "unit[0].tags[0]",
+        "unit[0].ingress[0].from",
         "unit[0].ingress[0].ports[0]",
         "unit[0].ingress[0].ports[1]",
         "unit[0].egress[0].to",
+        "unit[1].context",
+        "unit[1].tags[0]",
         "peer[0].id",
         "peer[0].address",
     ]
@@ -412,12 +416,13 @@ def test_a_mutated_policy_loads_or_is_refused_with_places(data: st.DataObject) -
     example = data.draw(st.sampled_from(sorted(EXAMPLES.glob("*.toml"))))
     document = copy.deepcopy(tomllib.loads(example.read_text()))
     for _ in range(data.draw(st.integers(1, 3))):
-        container, key = data.draw(st.sampled_from(list(places(document))))
+        found = list(places(document))
+        container, key = found[data.draw(st.integers(0, len(found) - 1))]
         change = data.draw(st.sampled_from(["delete", "replace", "rename", "repeat"]))
         if change == "delete":
             del container[key]
         elif change == "replace":
-            container[key] = data.draw(REPLACEMENTS)
+            container[key] = copy.deepcopy(data.draw(REPLACEMENTS))
         elif change == "rename" and isinstance(container, dict):
             name = data.draw(st.sampled_from([f"{key}x", key[:-1], "from", "ports", "icmp"]))
             container[name] = container.pop(key)
