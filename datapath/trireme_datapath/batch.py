@@ -126,9 +126,8 @@ class BatchDoor:
     ) -> Flow | None:
         """Find the flow that this packet answers, or open one; None when `receive` has to."""
         core = self._core
-        length = lane.address_bytes
-        half = length >> 1
-        answered = key[half:length] + key[:half] + key[length + 2 :] + key[length : length + 2]
+        source, destination, source_port, port = lane.split(key)
+        answered = destination + source + port + source_port
         flow = lane.reverse_tables[protocol].get(answered)
         if flow is not None:
             if flow.denied:  # perhaps the other side of a rejected flow opens one of its own
@@ -141,10 +140,10 @@ class BatchDoor:
         if protocol == TCP and tcp_word & OPENING_FLAGS != SYN:
             return None
         memory = lane.memories[protocol]
-        pair = key[:length] + key[length + 2 :]
+        pair = source + destination + port
         ruling = memory.get(pair)
         if ruling is None:
-            if half == 16 and is_mapped(key[:16], key[16:32]):
+            if is_mapped(source, destination):
                 return None
             found = core.rule(flow_tuple(protocol, key), lane.way, lane.interface)
             if not isinstance(found, Ruling):
@@ -153,6 +152,6 @@ class BatchDoor:
             memory.keep(pair, ruling)
         flags = tcp_word & 0xFF if protocol == TCP else 0
         size = total + lane.uncounted_bytes
-        if ruling.add(key[length] << 8 | key[length + 1], size, flags, now_ns):
+        if ruling.add(int.from_bytes(source_port), size, flags, now_ns):
             self._pending.append(ruling)
         return core.open(lane.way, key, ruling, now_ns)

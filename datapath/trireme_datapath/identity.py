@@ -24,15 +24,16 @@ _WITH_PORTS: Final = frozenset({TCP, UDP, _SCTP, 136})
 _ICMP: Final = frozenset({1, 58})
 _ACK: Final = 0x10
 _SCTP_INIT: Final = 1
+_IPV6_BYTES: Final = 16
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 
-def is_mapped(*addresses: bytes) -> bool:
+def is_mapped(source: bytes, destination: bytes) -> bool:
     """Whether one of the packed addresses is an IPv4 address in IPv6 clothes.
 
     On the wire there is no honest use for one, and a rule for IPv4 would not see it.
     """
-    return any(len(address) == 16 and address[:12] == _MAPPED for address in addresses)
+    return len(source) == _IPV6_BYTES and (source[:12] == _MAPPED or destination[:12] == _MAPPED)
 
 
 def flow_key(packet: Packet) -> bytes:

@@ -72,18 +72,18 @@ class Ruling(Struct, kw_only=True, gc=False):
         Returns:
             Whether it is the first since the last record.
         """
-        first = not self.count
-        if first:
-            self.source_port = source_port
-            self.start_ns = now_ns
-            self.tcp_flags = tcp_flags
-        else:
-            self.tcp_flags |= tcp_flags
-        self.count += 1
         self.packets += 1
         self.bytes += size_bytes
         self.end_ns = now_ns
-        return first
+        if self.count:
+            self.count += 1
+            self.tcp_flags |= tcp_flags
+            return False
+        self.count = 1
+        self.source_port = source_port
+        self.start_ns = now_ns
+        self.tcp_flags = tcp_flags
+        return True
 
     def take_record(self) -> FlowRecord:
         """Give the record of the flows since the last one, and start anew."""
