@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 __all__ = ["ExitCode"]
 
@@ -12,7 +13,7 @@ class ExitCode(enum.IntEnum):
 
     description: str
 
-    def __new__(cls, value: int, description: str = "") -> ExitCode:
+    def __new__(cls, value: int, description: str = "") -> Self:
         """Make a member that carries its own line of documentation."""
         member = int.__new__(cls, value)
         member._value_ = value

@@ -176,9 +176,7 @@ class Registry:
             plugin, name=info.name, module=info.module, distribution=info.distribution
         )
 
-    def _admit(
-        self, plugin: object, *, name: str, module: str, distribution: str
-    ) -> PluginInfo:
+    def _admit(self, plugin: object, *, name: str, module: str, distribution: str) -> PluginInfo:
         info = PluginInfo(
             name=name, module=module, distribution=distribution, state=PluginState.LOADED
         )

@@ -52,7 +52,8 @@ def dispatch(collector: EventCollector, record: Record) -> None:
 
     The extension methods are optional: a record that a collector has no method for is left out.
     """
-    method = getattr(collector, COLLECT_METHODS[record.__struct_config__.tag], None)
+    tag = record.__struct_config__.tag
+    method = getattr(collector, COLLECT_METHODS[tag], None)  # type: ignore[index]  # a text
     if method is not None:
         method(record.lines if isinstance(record, TraceReport) else record)
 

@@ -131,4 +131,3 @@ def _clean(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_clean(item) for item in value]
     return value
-

@@ -7,6 +7,7 @@ Sources: the documentation of Trireme's ``collector`` package and the ``policy``
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 __all__ = [
     "ActionType",
@@ -145,7 +146,7 @@ class _Numbered(enum.Enum):
 
     number: int
 
-    def __new__(cls, value: str) -> _Numbered:
+    def __new__(cls, value: str) -> Self:
         """Number the members in the order of their definition, from 0, as Go's iota does."""
         member = object.__new__(cls)
         member._value_ = value
@@ -263,7 +264,7 @@ class FlowDropReason(enum.StrEnum):
     INVALID_CONNECTION = "connection"
     INVALID_STATE = "state"
     INVALID_NONCE = "nonse"
-    INVALID_NONSE = "nonse"  # noqa: PIE796  the seed's spelling, an alias
+    INVALID_NONSE = "nonse"  # the seed's spelling, an alias
     POLICY_DROP = "policy"
     API_POLICY_DROP = "api"
     UNABLE_TO_DIAL = "dial"

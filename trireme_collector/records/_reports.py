@@ -167,7 +167,7 @@ class PingReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="ping"):
         service_type: The layer, ``L3``.
         payload_size: Bytes of payload sent or received.
         request: The number of the request, from 1.
-        ping_type: How the ping identifies itself (seed ``Type``; ``type`` names the kind of record).
+        ping_type: How the ping identifies itself (seed ``Type``; ``type`` is the record's kind).
         stage: Whether the ping left or the answer came.
         session_id: Random text that joins the reports of one request.
     """

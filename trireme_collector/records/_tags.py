@@ -81,6 +81,8 @@ class TagStore:
         """Compare the tags in order."""
         return self._tags == other._tags if isinstance(other, TagStore) else NotImplemented
 
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def __str__(self) -> str:
         """Join the tags with one space, as upstream prints them."""
         return " ".join(self._tags)

@@ -22,12 +22,12 @@ def configure_logging(*, as_json: bool, color: bool | None, quiet: bool = False)
         color: Whether to colour; None asks the terminal.
         quiet: Whether only errors are shown.
     """
-    color = sys.stderr.isatty() if color is None else color
+    colors = sys.stderr.isatty() if color is None else color
     renderer: Processor
     if as_json:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=color, pad_event_to=24, sort_keys=False)
+        renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, sort_keys=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
