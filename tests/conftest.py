@@ -36,13 +36,13 @@ _TESTS = Path(__file__).parent
 # found before the tree, so that the tests of a wheel test the wheel.
 sys.path.append(str(_TESTS.parent))
 
-# Tests with these marks need more than Python: they run when their mark or their path is named.
-_ON_REQUEST = ("bench", "live")
+# Tests with this mark need more than Python: they run when the mark or their path is named.
+_LIVE = "live"
 
 
-def _named(config: pytest.Config, mark: str) -> bool:
-    directory = _TESTS / mark
-    if mark in config.getoption("markexpr"):
+def _live_is_named(config: pytest.Config) -> bool:
+    directory = _TESTS / _LIVE
+    if _LIVE in config.getoption("markexpr"):
         return True
     for argument in config.invocation_params.args:
         path = Path(str(argument).partition("::")[0])
@@ -54,8 +54,9 @@ def _named(config: pytest.Config, mark: str) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that run only on request, unless they were requested."""
-    absent = [mark for mark in _ON_REQUEST if not _named(config, mark)]
-    left_out = [item for item in items if any(item.get_closest_marker(m) for m in absent)]
+    if _live_is_named(config):
+        return
+    left_out = [item for item in items if item.get_closest_marker(_LIVE)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = [item for item in items if not item.get_closest_marker(_LIVE)]
