@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trireme_collector.registry import Registry
-from trireme_datapath.agent import load_agent_config
+from trireme_datapath.agent import OutputError, load_agent_config
 from trireme_datapath.demo._screen import PLUGIN_NAME
 from trireme_datapath.demo._syslog import SyslogSocket
 
@@ -89,7 +89,7 @@ def setting(screen: Screen, *, backend: str = "netlink", refuse: bool = False) -
     """
     registry = Registry()
     registry.register(screen, name=PLUGIN_NAME)
-    with tempfile.TemporaryDirectory(prefix="trireme-demo-") as name:
+    with _directory() as name:
         directory = Path(name)
         path = directory / "agent.toml"
         text = _CONFIG.format(
@@ -102,3 +102,11 @@ def setting(screen: Screen, *, backend: str = "netlink", refuse: bool = False) -
         path.write_text(text, encoding="utf-8")
         with SyslogSocket(directory / "log.socket") as syslog:
             yield Setting(directory, load_agent_config(path, registry=registry), syslog)
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="trireme-demo-")
+    except OSError as error:
+        msg = f"no directory for temporary files: {error}; set TMPDIR to one that can be written"
+        raise OutputError(msg) from error

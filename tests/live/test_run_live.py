@@ -1,0 +1,214 @@
+"""The agent as a process, with a real queue, real rules and a real client in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.conftest import ALLOWED, DENIED, POLICY, Lab, wait_for
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+COMMAND = [
+    *(sys.executable, "-P", "-c"),
+    "import sys; from trireme_collector.cli import main; sys.exit(main(sys.argv[1:]))",
+]
+CONFIG = """
+instance = "live"
+[datapath]
+policy = "policy.toml"
+queue = 9
+{datapath}
+[datapath.rules]
+hooks = ["input"]
+[aggregation]
+window_seconds = 0
+[collectors.file]
+path = '{directory}/flows.json'
+{collectors}
+"""
+
+
+class Running:
+    """One `trireme-collector run` in the server's namespace."""
+
+    def __init__(
+        self, lab: Lab, directory: Path, *words: str, prefix: tuple[str, ...] = ()
+    ) -> None:
+        self.log_path = directory / "log"
+        with self.log_path.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                lab.server.command(
+                    [*prefix, *COMMAND, "run", "-c", str(directory / "agent.toml"), *words]
+                ),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8")
+
+    def says(self, text: str) -> bool:
+        return wait_for(lambda: text in self.log() or self.process.poll() is not None, 10) and (
+            text in self.log()
+        )
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out
+
+
+class Place:
+    """A directory with a configuration, and the agents that run from it."""
+
+    def __init__(self, lab: Lab, directory: Path, stack: contextlib.ExitStack) -> None:
+        self.lab = lab
+        self.directory = directory
+        self._stack = stack
+        self.configure()
+        self.write_policy(POLICY)
+
+    def configure(self, *, datapath: str = "", collectors: str = "") -> None:
+        text = CONFIG.format(directory=self.directory, datapath=datapath, collectors=collectors)
+        (self.directory / "agent.toml").write_text(text, encoding="utf-8")
+
+    def write_policy(self, text: str) -> None:
+        (self.directory / "policy.toml").write_text(text, encoding="utf-8")
+
+    def run(self, *words: str, prefix: tuple[str, ...] = ()) -> Running:
+        running = Running(self.lab, self.directory, *words, prefix=prefix)
+        self._stack.callback(self._kill, running.process)
+        return running
+
+    def start(self, *words: str) -> Running:
+        running = self.run(*words)
+        assert running.says("agent_started"), running.log()
+        return running
+
+    @staticmethod
+    def _kill(process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def flows(self) -> list[tuple[str, str, int]]:
+        lines = (self.directory / "flows.json").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        return [
+            (record["action"], record["policy_id"], record["destination"]["port"])
+            for record in records
+        ]
+
+    def jumps(self) -> int:
+        return self.lab.server.run(["iptables-save"]).count("-j NFQUEUE")
+
+
+@pytest.fixture
+def place(lab: Lab, tmp_path: Path) -> Iterator[Place]:
+    for version in (4, 6):
+        for port in (ALLOWED, DENIED):
+            lab.listen(version, port)
+    with contextlib.ExitStack() as stack:
+        yield Place(lab, tmp_path, stack)
+
+
+@pytest.mark.parametrize("backend", ["netlink", "nfqueue"])
+def test_it_judges_reports_and_stays_closed_after_its_end(place: Place, backend: str) -> None:
+    place.configure(datapath=f'backend = "{backend}"')
+    agent = place.start()
+    for version in (4, 6):
+        assert place.lab.connect(version, ALLOWED) == "connected"
+        assert place.lab.connect(version, DENIED) == "timed out"
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert "2 flows accepted, 2 rejected" in out
+    assert place.flows() == [("accept", "service", ALLOWED), ("reject", "default", DENIED)] * 2
+    assert place.jumps() == 1
+    assert place.lab.connect(4, ALLOWED) == "timed out"
+    place.start()
+    assert place.lab.connect(4, ALLOWED) == "connected"
+
+
+def test_rejected_clients_are_refused_when_asked_for(place: Place) -> None:
+    place.configure(datapath="refuse = true")
+    place.start()
+    assert place.lab.connect(4, DENIED) == "refused"
+    assert place.lab.connect(6, DENIED) == "refused"
+    assert place.lab.connect(4, ALLOWED) == "connected"
+
+
+def test_the_rules_go_when_asked_for(place: Place) -> None:
+    agent = place.start("--remove-rules")
+    assert place.lab.connect(4, DENIED) == "timed out"
+    code, _ = agent.end(signal.SIGINT)
+    assert code == ExitCode.INTERRUPTED
+    assert place.jumps() == 0
+    assert place.lab.connect(4, DENIED) == "connected"
+
+
+def test_a_reload_changes_the_policy_but_never_to_a_broken_one(place: Place) -> None:
+    agent = place.start()
+    place.write_policy(POLICY.replace("[8080]", "[8081]"))
+    agent.process.send_signal(signal.SIGHUP)
+    assert agent.says("reloaded")
+    assert place.lab.connect(4, ALLOWED) == "timed out"
+    assert place.lab.connect(4, DENIED) == "connected"
+    place.write_policy(POLICY.replace("accept", "acept"))
+    agent.process.send_signal(signal.SIGHUP)
+    assert agent.says("policy_kept")
+    assert "policy.toml:" in agent.log()
+    assert place.lab.connect(4, DENIED) == "connected"
+
+
+def test_a_queue_in_use_ends_the_second_and_harms_no_first(place: Place) -> None:
+    place.start()
+    second = place.directory / "second"
+    second.mkdir()
+    text = (place.directory / "agent.toml").read_text(encoding="utf-8")
+    text = text.replace(f"{place.directory}/flows", f"{second}/flows")
+    (second / "agent.toml").write_text(text.replace("policy.toml", "../policy.toml"), "utf-8")
+    other = Running(place.lab, second)
+    code, _ = other.wait()
+    assert code == ExitCode.QUEUE_BUSY
+    assert "error: queue 9 is in use by" in other.log()
+    assert place.lab.connect(4, ALLOWED) == "connected"
+
+
+def test_without_the_capability_nothing_is_touched(place: Place) -> None:
+    running = place.run(prefix=("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"))
+    code, _ = running.wait()
+    assert code == ExitCode.PRIVILEGE
+    assert "CAP_NET_ADMIN is missing" in running.log()
+    assert place.jumps() == 0
+
+
+def test_a_stalled_syslog_delays_no_packet_and_no_end(place: Place) -> None:
+    path = place.directory / "log.socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stalled:
+        stalled.bind(str(path))  # and nobody ever reads from it
+        place.configure(collectors=f"[collectors.syslog]\naddress = '{path}'")
+        agent = place.start()
+        outcomes = {place.lab.connect(4, ALLOWED) for _ in range(60)}
+        assert outcomes == {"connected"}
+        code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert len(place.flows()) == 60
+    assert "file 60 of 60" in out
+    assert "undelivered: 0" not in out
