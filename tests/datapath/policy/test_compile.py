@@ -131,6 +131,7 @@ CLAUSES = [
     ("env=a env=a", [("env", "=!", "a b")], False),
     ("env=c", [("env", "=!", "a b")], True),
     ("app=web", [("env", "=!", "a")], False),
+    ("app=web", [("app", "=", "web"), ("env", "=!", "a")], False),
     ("c=1", [("a", "!*", ""), ("b", "!*", "")], True),
     ("c=1 b=1", [("a", "!*", ""), ("b", "!*", "")], False),
     ("app=webserver", [("app", "=", "web*")], True),
@@ -218,6 +219,23 @@ def test_tags_of_a_rule_count_before_addresses_and_with_them() -> None:
     assert policy("10.1.2.3", web) == ("both", "near")
     assert policy("10.1.2.3", None) == ("address", "")
     assert policy("11.1.2.3", web) == ("default", "default")
+
+
+@pytest.mark.parametrize(
+    ("listed", "service"),
+    [
+        ('["10.0.0.0/8", "@b", "@a"]', "b"),
+        ('["10.0.0.0/8", "@a"]', "a"),
+        ('["10.0.0.0/8"]', ""),
+        ('["10.0.0.0/9", "@a"]', ""),
+    ],
+)
+def test_a_prefix_named_twice_counts_as_that_of_the_first_network(
+    listed: str, service: str
+) -> None:
+    networks = 'networks = { a = "10.0.0.0/8", b = ["10.0.0.0/8", "11.0.0.0/8"] }'
+    match = decide(f'id="A"; action="accept"; from={listed}', extra=networks)
+    assert (match.packet.policy_id, match.packet.service_id) == ("A", service)
 
 
 def test_observe_only_reports_the_reject_and_lets_the_packets_through() -> None:
