@@ -21,7 +21,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 # What a network sends: quotes, brackets, line ends, terminal escapes, overrides, surrogates.
 NASTY_TEXT = st.text(
     st.one_of(
-        st.sampled_from("\"\\]\n\r\t\0\x1b\x7f\x9b\u202e\u2028\ufeff\ud800\udfff/u0a=é 字😀"),
+        st.sampled_from('"\\]\n\r\t\0\x1b\x7f\x9b\u202e\u2028\ufeff\ud800\udfff/u0a=é 字😀'),
         st.characters(),
     ),
     max_size=30,

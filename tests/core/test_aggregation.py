@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from trireme_collector.aggregation import AggregationConfig, AggregationKey, Flo
 SECOND = 1_000_000_000
 
 
-def flow(number: int = 0, **fields: object) -> FlowRecord:
+def flow(number: int = 0, **fields: Any) -> FlowRecord:  # noqa: ANN401  any field of a flow
     record = FlowRecord(
         source=EndPoint(id="client", ip="10.0.0.1", port=40_000),
         destination=EndPoint(id=f"server-{number}", ip="10.0.0.2", port=80),
@@ -47,12 +49,8 @@ def test_a_count_of_zero_counts_as_one() -> None:
 
 def test_our_own_fields_add_up_and_widen() -> None:
     aggregator = FlowAggregator()
-    aggregator.add(
-        flow(packets=1, bytes=100, start_time_ns=50, end_time_ns=60, tcp_flags=0x02)
-    )
-    aggregator.add(
-        flow(packets=2, bytes=200, start_time_ns=40, end_time_ns=55, tcp_flags=0x10)
-    )
+    aggregator.add(flow(packets=1, bytes=100, start_time_ns=50, end_time_ns=60, tcp_flags=0x02))
+    aggregator.add(flow(packets=2, bytes=200, start_time_ns=40, end_time_ns=55, tcp_flags=0x10))
     (merged,) = aggregator.take_all()
     assert (merged.packets, merged.bytes) == (3, 300)
     assert (merged.start_time_ns, merged.end_time_ns) == (40, 60)
@@ -93,7 +91,7 @@ def test_what_is_unknown_on_one_side_stays_known() -> None:
     ],
     ids=str,
 )
-def test_flows_that_differ_stay_apart(fields: dict[str, object]) -> None:
+def test_flows_that_differ_stay_apart(fields: dict[str, Any]) -> None:
     aggregator = FlowAggregator()
     aggregator.add(flow())
     aggregator.add(flow(**fields))
@@ -110,7 +108,7 @@ def test_flows_that_differ_stay_apart(fields: dict[str, object]) -> None:
     ],
     ids=str,
 )
-def test_other_fields_do_not_keep_flows_apart(fields: dict[str, object]) -> None:
+def test_other_fields_do_not_keep_flows_apart(fields: dict[str, Any]) -> None:
     aggregator = FlowAggregator()
     aggregator.add(flow())
     aggregator.add(flow(**fields))

@@ -180,9 +180,10 @@ def test_lists_are_numbered() -> None:
     record2 = ContainerRecord(ip_address={"bridge": "10.0.0.1"}, event="start")
     parameters = parse(render_rfc5424(record2, OPTIONS)).parameters
     assert parameters == {"address.1": "bridge=10.0.0.1", "event": "start"}
-    assert parse(render_rfc5424(PacketReport(payload=b"\x00\xff"), OPTIONS)).parameters[
-        "payload"
-    ] == "AP8="
+    assert (
+        parse(render_rfc5424(PacketReport(payload=b"\x00\xff"), OPTIONS)).parameters["payload"]
+        == "AP8="
+    )
 
 
 def test_a_message_beyond_ascii_has_a_byte_order_mark() -> None:

@@ -64,13 +64,17 @@ REJECTED = FlowRecord(
 GOLDEN: list[tuple[Record, str]] = [
     (
         ACCEPTED,
-        "03:04:05.000006 ingress  ACCEPT  tcp   10.0.0.1:40000        -> 10.0.0.2:80          "
-        " policy=allow-web unit=web x3",
+        (
+            "03:04:05.000006 ingress  ACCEPT  tcp   10.0.0.1:40000        -> 10.0.0.2:80          "
+            " policy=allow-web unit=web x3"
+        ),
     ),
     (
         REJECTED,
-        "03:04:05.000006 egress   REJECT  udp   [2001:db8::1]:40000   -> [2001:db8::2]:5432   "
-        " policy=default unit=db reason=policy observed=accept observed_policy=p9",
+        (
+            "03:04:05.000006 egress   REJECT  udp   [2001:db8::1]:40000   -> [2001:db8::2]:5432   "
+            " policy=default unit=db reason=policy observed=accept observed_policy=p9"
+        ),
     ),
     (
         FlowRecord(
@@ -78,8 +82,10 @@ GOLDEN: list[tuple[Record, str]] = [
             destination=EndPoint(ip="10.0.0.2", uri='GET /a b"c'),
             l4_protocol=1,
         ),
-        "--:--:--.------ flow     NONE    icmp  10.0.0.1              -> 10.0.0.2             "
-        ' uri="GET /a b\\"c"',
+        (
+            "--:--:--.------ flow     NONE    icmp  10.0.0.1              -> 10.0.0.2             "
+            ' uri="GET /a b\\"c"'
+        ),
     ),
     (
         PacketReport(
@@ -93,8 +99,10 @@ GOLDEN: list[tuple[Record, str]] = [
             length=60,
             timestamp_ns=TIME_NS,
         ),
-        "03:04:05.000006 packet   DROPPED sctp  10.0.0.1:5            -> 10.0.0.2:6           "
-        " reason=packetdrop length=60",
+        (
+            "03:04:05.000006 packet   DROPPED sctp  10.0.0.1:5            -> 10.0.0.2:6           "
+            " reason=packetdrop length=60"
+        ),
     ),
     (
         ContainerRecord(context_id="web", event="start", ip_address={"bridge": "10.0.0.1"}),
@@ -130,8 +138,10 @@ GOLDEN: list[tuple[Record, str]] = [
             state="TCPSynSend",
             value=3,
         ),
-        "--:--:--.------ no-reply expired tcp   10.0.0.1              -> 10.0.0.2:80          "
-        " state=TCPSynSend attempts=3",
+        (
+            "--:--:--.------ no-reply expired tcp   10.0.0.1              -> 10.0.0.2:80          "
+            " state=TCPSynSend attempts=3"
+        ),
     ),
     (
         IPTablesTrace(records=(IPTablesTraceRecord(table_name="raw", chain="OUTPUT", rule_id=2),)),
@@ -164,7 +174,7 @@ def test_a_line_is_one_printable_line(record: Record) -> None:
 
 def test_long_lists_are_shortened() -> None:
     record = UserRecord(claims=tuple(f"c{n}=1" for n in range(20)))
-    assert render_text(record).endswith("c7=1,... 12 more\"")
+    assert render_text(record).endswith('c7=1,... 12 more"')
 
 
 def test_a_summary_has_no_time_and_no_alignment() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from trireme_collector import (
 )
 from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollector
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def test_a_memory_collector_can_stand_anywhere() -> None:
     assert isinstance(MemoryCollector(), EventCollector)
@@ -31,7 +35,7 @@ def test_it_sorts_what_it_remembers(tag: str) -> None:
     record: Record = RECORD_TYPES[tag]()
     argument = record.lines if isinstance(record, TraceReport) else record
     getattr(memory, COLLECT_METHODS[tag])(argument)
-    lists = {
+    lists: dict[str, Sequence[Record]] = {
         "flow": memory.flows,
         "container": memory.containers,
         "user": memory.users,
