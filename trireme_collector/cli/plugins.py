@@ -95,7 +95,8 @@ def _example(name: str, options: tuple[Option, ...]) -> str:
 def _option(option: Option) -> str:
     default = "required" if option.required else f"default {option.default or 'none'}"
     head = f"{click.style(option.name, bold=True)}  {option.type}; {default}"
-    text = click.wrap_text(option.help, initial_indent="    ", subsequent_indent="    ")
+    plain = option.help.replace("`", "")  # marks for the documentation, noise on a terminal
+    text = click.wrap_text(plain, initial_indent="    ", subsequent_indent="    ")
     return f"{head}\n{text}" if option.help else head
 
 

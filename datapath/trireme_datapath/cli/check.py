@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-class Finding(NamedTuple):
+class _Finding(NamedTuple):
     """One thing that is wrong, or that may be."""
 
     subject: str
@@ -50,8 +50,8 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
     from trireme_datapath.cli._logging import configure_logging
 
     configure_logging(as_json=as_json, color=ctx.color, quiet=True)
-    problems: list[Finding] = []
-    warnings: list[Finding] = []
+    problems: list[_Finding] = []
+    warnings: list[_Finding] = []
     loaded = _check_config(config_path, problems)
     policy = _check_policy(Path(config_path), loaded, problems)
     if loaded is not None:
@@ -74,7 +74,7 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
 
 
 def _check_config(
-    path: str, problems: list[Finding]
+    path: str, problems: list[_Finding]
 ) -> LoadedConfiguration[AgentConfiguration] | None:
     from trireme_collector.errors import TriremeError
     from trireme_datapath.agent import load_agent_config
@@ -89,7 +89,7 @@ def _check_config(
 def _check_policy(
     path: Path,
     loaded: LoadedConfiguration[AgentConfiguration] | None,
-    problems: list[Finding],
+    problems: list[_Finding],
 ) -> Policy | None:
     """Check the policy even where the configuration has mistakes, if it can be found."""
     from trireme_collector.errors import TriremeError
@@ -115,7 +115,7 @@ def _check_policy(
 
 
 def _check_backend(
-    loaded: LoadedConfiguration[AgentConfiguration], problems: list[Finding]
+    loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]
 ) -> None:
     import importlib.util
 
@@ -127,13 +127,13 @@ def _check_backend(
             'backend "nfqueue" needs the package NetfilterQueue:'
             ' pip install "trireme-collector[nfqueue]", or use backend = "netlink"'
         )
-        problems.append(Finding("backend", message, ExitCode.MISSING_EXTRA))
+        problems.append(_Finding("backend", message, ExitCode.MISSING_EXTRA))
 
 
 def _check_outputs(
     loaded: LoadedConfiguration[AgentConfiguration],
-    problems: list[Finding],
-    warnings: list[Finding],
+    problems: list[_Finding],
+    warnings: list[_Finding],
 ) -> None:
     from trireme_collector.errors import ConfigError, DeliveryError
 
@@ -141,21 +141,21 @@ def _check_outputs(
         subject = f"collectors.{name}"
         if isinstance(error, DeliveryError):
             # A start goes on: the records wait until the receiver is there.
-            warnings.append(Finding(subject, str(error), ExitCode.OUTPUT))
+            warnings.append(_Finding(subject, str(error), ExitCode.OUTPUT))
         elif isinstance(error, ConfigError):
-            problems.append(Finding(subject, str(error), ExitCode.OUTPUT))
+            problems.append(_Finding(subject, str(error), ExitCode.OUTPUT))
         else:
             problems.extend(_findings(subject, error))
 
 
-def _findings(subject: str, error: TriremeError) -> list[Finding]:
+def _findings(subject: str, error: TriremeError) -> list[_Finding]:
     from trireme_collector.cli.errors import exit_code_of
 
     lines = getattr(error, "problems", ()) or str(error).splitlines()
-    return [Finding(subject, line, exit_code_of(error)) for line in lines]
+    return [_Finding(subject, line, exit_code_of(error)) for line in lines]
 
 
-def _fields(finding: Finding) -> dict[str, object]:
+def _fields(finding: _Finding) -> dict[str, object]:
     return {
         "subject": finding.subject,
         "message": finding.message,
@@ -168,8 +168,8 @@ def _show(
     path: str,
     loaded: LoadedConfiguration[AgentConfiguration] | None,
     policy: Policy | None,
-    problems: list[Finding],
-    warnings: list[Finding],
+    problems: list[_Finding],
+    warnings: list[_Finding],
 ) -> None:
     for label, color, findings in (("error", "red", problems), ("warning", "yellow", warnings)):
         for finding in findings:
@@ -186,6 +186,8 @@ def _show(
     settings = loaded.settings.datapath
     collectors = ", ".join(f"{c.name} ({c.spec.name})" for c in loaded.collectors)
     click.echo(f"{click.style('ok', fg='green', bold=True)}  {printable(path)}")
-    click.echo(f"  policy      {settings.policy}: {len(policy.units)} processing units")
+    units = len(policy.units)
+    plural = "" if units == 1 else "s"
+    click.echo(f"  policy      {settings.policy}: {units} processing unit{plural}")
     click.echo(f"  queue       {settings.queue}, backend {settings.backend}")
     click.echo(f"  collectors  {collectors}")

@@ -46,7 +46,7 @@ def test_a_good_configuration(file: Path, capsys: pytest.CaptureFixture[str]) ->
     code, out = check(config(file), capsys)
     assert code == ExitCode.OK
     assert out.startswith("ok  ")
-    assert "policy.toml: 1 processing units" in out
+    assert "policy.toml: 1 processing unit\n" in out
     assert "file (file)" in out
 
 
