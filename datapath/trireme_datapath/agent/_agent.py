@@ -15,6 +15,7 @@ from trireme_collector.pipeline import (
 )
 from trireme_datapath.agent._parts import open_backend
 from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.policy import compile_policy, load_policy
@@ -153,6 +154,7 @@ class Agent:
             self.pipeline.close(0)
             raise
         self._datapath = DatapathLoop(self._backend, self.engine, self.pipeline)
+        self._check_capacity(self._backend)
         self._log.info(
             "agent_started",
             instance=self.pipeline.instance,
@@ -163,6 +165,17 @@ class Agent:
             rules="installed" if self._settings.rules.install else "not ours",
         )
         return self
+
+    def _check_capacity(self, backend: PacketBackend) -> None:
+        if isinstance(backend, NetlinkBackend):
+            capacity, asked = backend.queue.capacity, self._settings.queue_length
+            if capacity < asked:
+                self._log.warning(
+                    "queue_shorter_than_configured",
+                    packets=capacity,
+                    configured=asked,
+                    remedy="set a smaller queue_length, or raise the sysctl net.core.rmem_max",
+                )
 
     def stop(self) -> None:
         """Make `run` end; may be called from signal handlers and other threads."""
@@ -255,9 +268,14 @@ class Agent:
             rules_in_place=in_place,
             shutdown=self.pipeline.close(_CLOSE_SECONDS),
         )
+        counters = report.counters
         self._log.info(
             "agent_stopped",
-            summary=report.summary(),
+            packets=counters.get("packets", 0),
+            flows_accepted=counters.get("flows_accepted", 0),
+            flows_rejected=counters.get("flows_rejected", 0),
+            kernel_dropped=lost,
+            records_undelivered=report.shutdown.undelivered,
             rules="in place: their packets are dropped until an agent runs" if in_place else "none",
         )
         if self._datapath is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import types
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,11 @@ from trireme_collector.registry import Registry
 from trireme_collector.testing import MemoryCollector
 from trireme_datapath.agent import Agent, DatapathConfig, OutputError, load_agent_config
 from trireme_datapath.backends.fake import FakeBackend
-from trireme_datapath.backends.netlink import QueueBusyError, QueueStatistics
+from trireme_datapath.backends.netlink import (
+    NetlinkBackend,
+    QueueBusyError,
+    QueueStatistics,
+)
 from trireme_datapath.packets import Verdict
 
 if TYPE_CHECKING:
@@ -318,3 +323,25 @@ def test_a_broken_policy_never_replaces_a_good_one(bench: Bench) -> None:
     assert agent.engine.policy.policy.units[0].ingress[0].ports[0].first == 80
     assert events == ["policy_refused", "policy_refused", "policy_kept", "agent_stopped"]
     assert "output reopened" in bench.calls
+
+
+@pytest.mark.parametrize(("capacity", "warned"), [(8191, True), (8192, False)])
+def test_a_queue_that_cannot_hold_what_was_asked_for_is_said_at_the_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capacity: int, warned: bool
+) -> None:
+    class Narrow(NetlinkBackend):
+        def __init__(self) -> None:
+            self.queue = types.SimpleNamespace(capacity=capacity)  # type: ignore[assignment]  # all that is asked
+
+        def fileno(self) -> int:
+            return 0
+
+        def close(self) -> None:
+            bench.calls.append("queue closed")
+
+    monkeypatch.setattr(bench, "open_queue", lambda *_: Narrow())
+    agent = bench.agent()
+    with capture_logs() as logs:
+        agent.start()
+    assert ("queue_shorter_than_configured" in [entry["event"] for entry in logs]) is warned
+    agent.pipeline.close(0)
