@@ -58,10 +58,15 @@ from = "@clients"
 protocol = ["icmp", "icmpv6"]
 icmp = ["echo-request"]
 """
-NO_PING = POLICY.replace('action = "accept"\nfrom = "@clients"\nprotocol = ["icmp', "action = "
-                         '"reject"\nfrom = "@clients"\nprotocol = ["icmp')
+NO_PING = POLICY.replace(
+    'action = "accept"\nfrom = "@clients"\nprotocol = ["icmp',
+    'action = "reject"\nfrom = "@clients"\nprotocol = ["icmp',
+)
 
-BACKENDS = {"netlink": NetlinkBackend, "nfqueue": NfqueueBackend}
+BACKENDS: dict[str, type[NetlinkBackend | NfqueueBackend]] = {
+    "netlink": NetlinkBackend,
+    "nfqueue": NfqueueBackend,
+}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 3) -> bool:
@@ -85,13 +90,13 @@ class Lab:
         )
         self.sockets = contextlib.ExitStack()
 
-    def socket(self, where: Namespace, version: int, kind: socket.SocketKind) -> socket.socket:
+    def open_socket(self, where: Namespace, version: int, kind: socket.SocketKind) -> socket.socket:
         made = self.sockets.enter_context(where.socket(FAMILY[version], kind))
         made.settimeout(0.6)
         return made
 
     def listen(self, version: int, port: int) -> socket.socket:
-        listener = self.socket(self.server, version, socket.SOCK_STREAM)
+        listener = self.open_socket(self.server, version, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((SERVER[version], port))
         listener.listen()
@@ -99,7 +104,7 @@ class Lab:
 
     def connect(self, version: int, port: int) -> str:
         """Tell what a client's connect ends with."""
-        client = self.socket(self.client, version, socket.SOCK_STREAM)
+        client = self.open_socket(self.client, version, socket.SOCK_STREAM)
         try:
             client.connect((SERVER[version], port))
         except ConnectionRefusedError:
@@ -110,10 +115,10 @@ class Lab:
 
     def ask(self, version: int, port: int) -> str:
         """Send a datagram to an echoing server and tell what comes back."""
-        server = self.socket(self.server, version, socket.SOCK_DGRAM)
+        server = self.open_socket(self.server, version, socket.SOCK_DGRAM)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((SERVER[version], port))
-        client = self.socket(self.client, version, socket.SOCK_DGRAM)
+        client = self.open_socket(self.client, version, socket.SOCK_DGRAM)
         client.connect((SERVER[version], port))
         client.send(b"question in a datagram")
         try:
@@ -210,7 +215,7 @@ def means() -> None:
 
 
 @pytest.fixture
-def lab(means: None) -> Iterator[Lab]:
+def lab(means: None) -> Iterator[Lab]:  # noqa: ARG001  fails first where it cannot work
     with Network() as network:
         made = Lab(network)
         with made.sockets:

@@ -15,6 +15,7 @@ from tests.live.conftest import (
     CLIENT,
     DENIED,
     NO_PING,
+    POLICY,
     QUEUE,
     SERVER,
     Enforcer,
@@ -35,6 +36,7 @@ from trireme_datapath.backends.netlink import (
     QueueBusyError,
     QueueSettings,
 )
+from trireme_datapath.backends.nfqueue import NfqueueBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +64,7 @@ def check_record(
             type=EndPointType.EXTERNAL_IP,
             port=record.source.port,
         ),
-        destination=EndPoint(
-            id="server", ip=SERVER[version], type=EndPointType.PU, port=port
-        ),
+        destination=EndPoint(id="server", ip=SERVER[version], type=EndPointType.PU, port=port),
         tags=("app=server",),
         policy_id="service" if accepted else "default",
         drop_reason="" if accepted else FlowDropReason.POLICY_DROP,
@@ -85,9 +85,7 @@ def check_record(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("version", [4, 6])
-def test_tcp(
-    lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int
-) -> None:
+def test_tcp(lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int) -> None:
     enforcer = enforce(backend)
     lab.listen(version, ALLOWED)
     lab.listen(version, DENIED)
@@ -100,9 +98,7 @@ def test_tcp(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("version", [4, 6])
-def test_udp(
-    lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int
-) -> None:
+def test_udp(lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int) -> None:
     enforcer = enforce(backend)
     assert lab.ask(version, ALLOWED) == "answered"
     check_record(enforcer, version, 17, ALLOWED, accepted=True)
@@ -117,8 +113,6 @@ def test_udp(
 def test_icmp(
     lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int, accepted: bool
 ) -> None:
-    from tests.live.conftest import POLICY  # noqa: PLC0415
-
     enforcer = enforce(backend, policy=POLICY if accepted else NO_PING)
     assert lab.ping(version) == ("answered" if accepted else "timed out")
     assert wait_for(lambda: len(enforcer.collector.flows) > 0)
@@ -150,10 +144,10 @@ def test_every_packet_of_a_flood_gets_one_verdict(
     lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int
 ) -> None:
     enforcer = enforce(backend)
-    server = lab.socket(lab.server, version, socket.SOCK_DGRAM)
+    server = lab.open_socket(lab.server, version, socket.SOCK_DGRAM)
     server.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: nothing is lost here
     server.bind((SERVER[version], ALLOWED))
-    senders = [lab.socket(lab.client, version, socket.SOCK_DGRAM) for _ in range(4)]
+    senders = [lab.open_socket(lab.client, version, socket.SOCK_DGRAM) for _ in range(4)]
     allowed = denied = 0
     for number in range(20_000):
         port = DENIED if number % 10 == 9 else ALLOWED
@@ -190,7 +184,7 @@ def test_ipv4_and_ipv6_together_stay_on_the_fast_door(
     lab: Lab, enforce: Callable[..., Enforcer]
 ) -> None:
     enforcer = enforce("netlink")
-    senders = {one: lab.socket(lab.client, one, socket.SOCK_DGRAM) for one in (4, 6)}
+    senders = {one: lab.open_socket(lab.client, one, socket.SOCK_DGRAM) for one in (4, 6)}
     for number in range(2_000):
         version = 4 if number % 2 else 6
         size = 300 if number % 4 < 2 else 36  # longer than the copy range, and shorter
@@ -201,9 +195,11 @@ def test_ipv4_and_ipv6_together_stay_on_the_fast_door(
 
 def test_a_queue_in_use_names_its_holder(lab: Lab, enforce: Callable[..., Enforcer]) -> None:
     enforcer = enforce("netlink")
-    for backend in (NetlinkBackend, type(enforcer.backend)):
-        with pytest.raises(QueueBusyError, match=rf"queue {QUEUE} .* process {os.getpid()} "):
-            lab.server.call(lambda kind=backend: kind.open(QUEUE, enforcer.engine))
+    message = rf"queue {QUEUE} .* process {os.getpid()} "
+    with pytest.raises(QueueBusyError, match=message):
+        lab.server.call(lambda: NetlinkBackend.open(QUEUE, enforcer.engine))
+    with pytest.raises(QueueBusyError, match=message):
+        lab.server.call(lambda: NfqueueBackend.open(QUEUE, enforcer.engine))
 
 
 def test_without_the_capability_the_message_names_it() -> None:
@@ -229,10 +225,11 @@ def test_a_socket_that_is_taken_over_keeps_the_queue_and_fails_closed(
     assert lab.ask(4, ALLOWED) == "answered"
     enforcer.loop.stop()
     enforcer._thread.join(5)
-    server = lab.socket(lab.server, 4, socket.SOCK_DGRAM)
+    server = lab.open_socket(lab.server, 4, socket.SOCK_DGRAM)
     server.bind((SERVER[4], ALLOWED))
-    client = lab.socket(lab.client, 4, socket.SOCK_DGRAM)
+    client = lab.open_socket(lab.client, 4, socket.SOCK_DGRAM)
     client.sendto(b"read by the first owner, never judged", (SERVER[4], ALLOWED))
+    assert isinstance(enforcer.backend, NetlinkBackend)
     first = enforcer.backend.queue
     assert wait_for(lambda: enforcer.waiting() == 1)
     os.read(first.fileno(), 4096)

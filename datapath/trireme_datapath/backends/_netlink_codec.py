@@ -299,6 +299,7 @@ _NAMES: Final[dict[int, str]] = {
     Attribute.UID: "uid",
     Attribute.GID: "gid",
 }
+_ONCE: Final = frozenset({int(Attribute.PACKET_HDR), int(Attribute.PAYLOAD)})
 _SIZES: Final[dict[int, int]] = {
     **dict.fromkeys(_NAMES, 4),
     Attribute.PACKET_HDR: _PACKET_HEADER.size,
@@ -349,12 +350,16 @@ def _parse_packet(data: bytes | memoryview, end: int) -> PacketMessage:
     family, _, queue_number = _NETFILTER_HEADER.unpack_from(data, 16)
     header: tuple[int, int, int] | None = None
     numbers: dict[str, int] = {}
+    seen: set[int] = set()
     timestamp_ns: int | None = None
     hardware = payload = b""
     try:
         for kind, start, size in attributes(data, _HEADERS, end):
             if size < _SIZES.get(kind, 0):
                 raise MessageError(f"netlink attribute {kind} has only {size} bytes")
+            if kind in _ONCE and kind in seen:
+                raise MessageError(f"netlink attribute {kind} stands there twice")
+            seen.add(kind)
             if kind == Attribute.PACKET_HDR:
                 header = _PACKET_HEADER.unpack_from(data, start)
             elif kind == Attribute.PAYLOAD:

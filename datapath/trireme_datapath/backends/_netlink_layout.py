@@ -34,6 +34,8 @@ _MAY_VARY: Final = frozenset(
     {int(Attribute.HWADDR), int(Attribute.UID), int(Attribute.GID), int(Attribute.PRIORITY)}
 )
 
+_PAYLOAD_TYPE: Final = struct.pack("=H", Attribute.PAYLOAD)
+
 _IP_VERSION_4: Final = 4
 _IP_VERSION_6: Final = 6
 _MIN_IPV4: Final = 20
@@ -70,7 +72,11 @@ class Layout:
 
     def matches(self, message: memoryview) -> bool:
         """Tell whether a message is of this kind."""
-        return self.key == b"".join([bytes(message[start:end]) for start, end in self._pieces])
+        _, end = self._pieces[-1]
+        return (
+            message[end + 2 : end + 4] == _PAYLOAD_TYPE  # not one more attribute before it
+            and self.key == b"".join([bytes(message[start:end]) for start, end in self._pieces])
+        )
 
     def rows(self, view: memoryview) -> Iterable[FastRow]:
         """Read every slot of a buffer; those of another kind get another key."""
@@ -155,6 +161,8 @@ def _of_payload(
     widened: frozenset[int],
 ) -> Layout | None:
     version = message[payload] >> 4 if size else 0
+    if message[payload - 2 : payload] != _PAYLOAD_TYPE:
+        return None  # the kernel sets no flag beside the type
     shortest = {_IP_VERSION_4: _MIN_IPV4, _IP_VERSION_6: _MIN_IPV6}.get(version)
     if shortest is None or size < shortest or slot_size - payload < _LONGEST_READ:
         return None
