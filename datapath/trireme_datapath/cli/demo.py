@@ -40,6 +40,7 @@ def demo(ctx: click.Context, backend: str, *, refuse: bool, replay: bool, as_jso
     the end. Where the kernel lacks something, a bundled capture is judged instead.
     """
     import os
+    import shutil
     import sys
 
     import msgspec
@@ -50,7 +51,8 @@ def demo(ctx: click.Context, backend: str, *, refuse: bool, replay: bool, as_jso
     color = sys.stdout.isatty() if ctx.color is None else ctx.color
     configure_logging(as_json=as_json, color=color, quiet=True)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_PATH])
-    screen = Screen(color=color, quiet=as_json)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    screen = Screen(color=color, quiet=as_json, columns=columns)
     missing = ["it was asked for with --replay"] if replay else _means(ctx)
     if missing:
         report = run_replayed(screen, missing)

@@ -29,16 +29,18 @@ class Screen:
     Args:
         color: Whether to colour.
         quiet: Whether to keep records without printing anything.
+        columns: How wide the terminal is; None for no limit.
 
     Attributes:
         records: Every record that came.
     """
 
-    def __init__(self, *, color: bool, quiet: bool) -> None:
+    def __init__(self, *, color: bool, quiet: bool, columns: int | None = None) -> None:
         """Start with an empty screen."""
         self.records: list[Record] = []
         self._color = color
         self._quiet = quiet
+        self._columns = columns
         self._came = threading.Condition()
         self._held: list[str] | None = None
 
@@ -56,7 +58,7 @@ class Screen:
 
     def deliver(self, batch: Sequence[Record]) -> None:
         """Print the records, or hold them back while a client is busy."""
-        lines = ["  " + render_text(record, color=self._color) for record in batch]
+        lines = [self._line(record) for record in batch]
         with self._came:
             if self._held is None:
                 for line in lines:
@@ -65,6 +67,19 @@ class Screen:
                 self._held.extend(lines)
             self.records.extend(batch)
             self._came.notify_all()
+
+    def _line(self, record: Record) -> str:
+        """Render a record, without what does not fit on one line of the terminal."""
+        line = render_text(record, color=self._color)
+        if self._columns is None or self._fits(line):
+            return f"  {line}"
+        words = line.split(" ")[1:]  # the time goes first, then what is said last
+        while not self._fits(" ".join(words)) and _is_minor(words[-1]):
+            words.pop()
+        return f"  {' '.join(words)}"
+
+    def _fits(self, line: str) -> bool:
+        return self._columns is None or len(click.unstyle(line)) + 2 <= self._columns
 
     def hold(self) -> None:
         """Hold records back, so that what a client saw stands before them."""
@@ -100,3 +115,7 @@ class Screen:
         wrong = "" if result.as_expected else click.style(" not what the policy says", fg="yellow")
         what = click.style(f"{attempt.what:<{_WIDTH}}", bold=True)
         self.say(f"{what} {seen} {result.milliseconds:7.1f} ms{wrong}")
+
+
+def _is_minor(word: str) -> bool:
+    return "=" in word and not word.startswith("policy=")

@@ -9,13 +9,23 @@ import struct
 import subprocess
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 import structlog
 from scapy.utils import checksum
 
-from trireme_collector import cli
+from trireme_collector import ActionType, EndPoint, FlowRecord, cli
 from trireme_collector.exit_codes import ExitCode
-from trireme_datapath.demo import ATTEMPTS, Attempt, DemoReport, Outcome, Result, _attempts, _syslog
+from trireme_datapath.demo import (
+    ATTEMPTS,
+    Attempt,
+    DemoReport,
+    Outcome,
+    Result,
+    Screen,
+    _attempts,
+    _syslog,
+)
 from trireme_datapath.kernel import namespaces
 
 if TYPE_CHECKING:
@@ -155,3 +165,52 @@ def test_the_syslog_socket_keeps_what_came_before_its_end(tmp_path: Path) -> Non
         sender.sendto(b"\xff", str(path))
         listener.close()
     assert listener.messages == ["<30>1 one", "\ufffd"]
+
+
+FLOW = FlowRecord(
+    context_id="web",
+    source=EndPoint(ip="192.0.2.10", port=50422),
+    destination=EndPoint(ip="198.51.100.20", port=80),
+    policy_id="http",
+    action=ActionType.ACCEPT,
+    l4_protocol=6,
+    packets=1,
+    bytes=60,
+    end_time_ns=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "begins", "ends"),
+    [
+        (None, "  00:00:00.000000 flow", "bytes=60\n"),
+        (200, "  00:00:00.000000 flow", "bytes=60\n"),
+        (115, "  flow", "bytes=60\n"),
+        (105, "  flow", "packets=1\n"),
+        (96, "  flow", "unit=web\n"),
+        (87, "  flow", "policy=http\n"),
+        (20, "  flow", "policy=http\n"),
+    ],
+)
+def test_a_flow_stands_on_one_line_of_the_terminal(
+    capsys: pytest.CaptureFixture[str], columns: int | None, begins: str, ends: str
+) -> None:
+    screen = Screen(color=True, quiet=False, columns=columns)
+    screen.deliver([FLOW])
+    line = click.unstyle(capsys.readouterr().out)
+    assert line.startswith(begins)
+    assert line.endswith(ends)
+    if columns is not None and columns > 80:
+        assert len(line.rstrip("\n")) <= columns
+
+
+def test_records_wait_until_the_client_has_spoken(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(color=False, quiet=False)
+    screen.hold()
+    screen.deliver([FLOW])
+    assert screen.wait_for(1, 0)
+    screen.show(Result(attempt=ATTEMPTS[0], outcome=Outcome.CONNECTED, milliseconds=0.3))
+    screen.release()
+    client, record = capsys.readouterr().out.splitlines()
+    assert client == "client -> web tcp 80, IPv4               connected       0.3 ms"
+    assert "ACCEPT" in record
