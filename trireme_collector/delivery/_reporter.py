@@ -33,13 +33,16 @@ class FailureReporter:
             self._quiet[event] = self._quiet.get(event, 0) + 1
             return
         self._last[event] = now_ns
-        _logger().warning(
-            event,
-            collector=self._collector,
-            error=f"{type(error).__name__}: {error}",
-            not_logged=self._quiet.pop(event, 0),
-            **values,
-        )
+        try:
+            _logger().warning(
+                event,
+                collector=self._collector,
+                error=f"{type(error).__name__}: {error}",
+                not_logged=self._quiet.pop(event, 0),
+                **values,
+            )
+        except Exception:  # noqa: BLE001  the embedder's log may be broken; delivery goes on, status() tells
+            self._quiet[event] = 1
 
 
 @functools.cache

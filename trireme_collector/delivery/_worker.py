@@ -10,8 +10,8 @@ import msgspec
 
 from trireme_collector.delivery._backoff import retry_delay_seconds
 from trireme_collector.delivery._clock import SystemClock
-from trireme_collector.delivery._config import DeliveryConfig
-from trireme_collector.delivery._queue import MemoryQueue
+from trireme_collector.delivery._config import DeliveryConfig, WhenFull
+from trireme_collector.delivery._queue import DROPPED_BYTES, DROPPED_RECORDS, MemoryQueue
 from trireme_collector.delivery._reporter import FailureReporter
 
 if TYPE_CHECKING:
@@ -157,14 +157,14 @@ class DeliveryWorker:
     def request_flush(self) -> int:
         """Make everything that waits due now; give the mark that `is_settled` takes."""
         with self._wakeup:
-            self._flush_until = self._accepted
+            self._flush_until = self._left() + self._queue.records
             self._poke()
-            return self._accepted
+            return self._flush_until
 
     def is_settled(self, mark: int) -> bool:
-        """Whether every record accepted up to the mark was delivered, rejected or dropped."""
+        """Whether every record that waited at the mark was delivered, rejected or dropped."""
         with self._wakeup:
-            return self._accepted - self._queue.records >= mark
+            return self._left() >= mark
 
     def wait_settled(self, mark: int, timeout_seconds: float) -> bool:
         """Wait for `is_settled`; only useful while the thread runs."""
@@ -262,7 +262,15 @@ class DeliveryWorker:
         return self._queue.take(self.config.batch_records), None
 
     def _hurried(self) -> bool:
-        return self._closing or self._accepted - self._queue.records < self._flush_until
+        return self._closing or self._left() < self._flush_until
+
+    def _left(self) -> int:
+        """Count the records that were queued and are no longer."""
+        left = self._delivered + self._rejected
+        if self.config.when_full is WhenFull.DROP_OLDEST:
+            # Otherwise those that are dropped never were in the queue.
+            left += self._dropped.get(DROPPED_RECORDS, 0) + self._dropped.get(DROPPED_BYTES, 0)
+        return left
 
     def _settle(self, outcome: Outcome, now_ns: int) -> tuple[int | None, float]:
         self._queue.acknowledge(outcome.delivered + outcome.rejected)

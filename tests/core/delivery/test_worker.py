@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -21,6 +22,7 @@ from trireme_collector.delivery import (
     DROPPED_RECORDS,
     CollectorStatus,
     DeliveryWorker,
+    WhenFull,
     adapt,
 )
 from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollector
@@ -177,6 +179,45 @@ def test_a_flush_does_not_wait_for_the_age() -> None:
     put(worker, 2)
     assert worker.step(0) == SECOND // 5
     assert numbers(collector.records) == [1]
+
+
+def test_records_that_do_not_fit_do_not_settle_a_flush() -> None:
+    worker = make(MemoryCollector(), DeliveryConfig(queue_records=2))
+    put(worker, 1, 2)
+    mark = worker.request_flush()
+    put(worker, 3, 4, 5)
+    assert not worker.is_settled(mark)
+    worker.step(0)
+    assert worker.is_settled(mark)
+
+
+def test_a_flush_is_settled_when_its_records_were_dropped() -> None:
+    config = DeliveryConfig(queue_records=2, when_full=WhenFull.DROP_OLDEST)
+    worker = make(MemoryCollector(), config)
+    put(worker, 1, 2)
+    mark = worker.request_flush()
+    put(worker, 3)
+    assert not worker.is_settled(mark)
+    put(worker, 4)
+    assert worker.is_settled(mark)
+
+
+def test_a_broken_log_does_not_stop_delivery() -> None:
+    collector = FailingCollector([RetryableDeliveryError("x")])
+    worker = make(collector)
+    put(worker, 1, 2, 3)
+
+    def broken(*_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[broken])
+    try:
+        worker.step(0)
+    finally:
+        structlog.configure(processors=before)
+    worker.step(SECOND)
+    assert numbers(collector.records) == [1, 2, 3]
 
 
 def test_the_collector_is_flushed_a_second_after_it_took_something() -> None:
