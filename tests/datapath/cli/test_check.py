@@ -7,11 +7,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from trireme_collector import cli
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 POLICY = """
@@ -20,6 +22,12 @@ version = 1
 id = "web"
 select.address = "198.51.100.20"
 """
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

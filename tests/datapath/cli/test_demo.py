@@ -29,11 +29,12 @@ from trireme_datapath.demo import (
 from trireme_datapath.kernel import namespaces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> object:
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PATH", os.environ.get("PATH", os.defpath))
     yield
     structlog.reset_defaults()

@@ -24,6 +24,8 @@ from trireme_datapath.backends.nfqueue import NfqueueBackend
 from trireme_datapath.kernel.install import KernelRules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trireme_collector.config import LoadedConfiguration
 
 POLICY = """
@@ -56,7 +58,7 @@ REPORT = AgentReport(
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> object:
+def logging_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
 
