@@ -285,11 +285,16 @@ class Engine:
     def _drop(
         self, packet: QueuedPacket, decoded: Packet | Malformed, reason: str, now_ns: int
     ) -> Decision:
-        """Drop a packet that belongs to no flow, and say so as far as the limit allows."""
-        self.counters["packets_dropped"] += 1
+        """Drop a packet that belongs to no flow, and say so as far as the limit allows.
+
+        Where the whole policy observes, it passes and is reported all the same.
+        """
+        observed = self.policy.observe_only
+        verdict = Verdict.ACCEPT if observed else Verdict.DROP
+        self.counters["packets_dropped_observed" if observed else "packets_dropped"] += 1
         self.counters[f"dropped_{reason}"] += 1
-        report = self._reporter.report(packet, decoded, reason, now_ns)
+        report = self._reporter.report(packet, decoded, reason, now_ns, passed=observed)
         if report is None:
             self.counters["packet_reports_suppressed"] += 1
-            return Decision(verdict=Verdict.DROP)
-        return Decision(verdict=Verdict.DROP, records=(report,))
+            return Decision(verdict=verdict)
+        return Decision(verdict=verdict, records=(report,))

@@ -19,7 +19,15 @@ from trireme_datapath.rulings import Ruling  # noqa: TC001  msgspec reads the an
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
 
-__all__ = ["TIMEOUTS_NS", "Flow", "FlowState", "FlowTable", "Zone", "reverse_key"]
+__all__ = [
+    "TIMEOUTS_NS",
+    "Flow",
+    "FlowState",
+    "FlowTable",
+    "Zone",
+    "is_icmp_answer",
+    "reverse_key",
+]
 
 _SECOND: Final = 1_000_000_000
 

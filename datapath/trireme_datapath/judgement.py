@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from trireme_collector.records import (
     DEFAULT_END_POINT,
@@ -22,6 +22,7 @@ from trireme_collector.records import (
     ObserveActionType,
 )
 from trireme_datapath.policy import FlowPolicy, Match
+from trireme_datapath.policy.rule_table import OBSERVE_ONLY
 
 if TYPE_CHECKING:
     from trireme_datapath.policy import CompiledPolicy, CompiledUnit, Peer
@@ -38,6 +39,10 @@ _REFUSED = FlowPolicy(
 )
 _LOCAL_MATCH = Match(report=_LOCAL, packet=_LOCAL)
 _REFUSED_MATCH = Match(report=_REFUSED, packet=_REFUSED)
+_OBSERVED_REFUSAL = Match(
+    report=structs.replace(_REFUSED, observe_action=ObserveActionType.CONTINUE),
+    packet=OBSERVE_ONLY,
+)
 _MAX_OUTCOMES: Final = 16_384  # by answer, unit and peer; all are forgotten when there are more
 
 
@@ -155,7 +160,8 @@ class Judge:
         else:
             msg = "a flow without a processing unit cannot be judged"
             raise ValueError(msg)
-        return self._outcome(_REFUSED_MATCH, unit, peer, direction, interface, str(reason))
+        match = _OBSERVED_REFUSAL if self.policy.observe_only else _REFUSED_MATCH
+        return self._outcome(match, unit, peer, direction, interface, str(reason))
 
     def _peer(self, address: bytes, unit: CompiledUnit | None) -> Peer | None:
         return unit.peer if unit is not None else self.policy.peer_for(address)

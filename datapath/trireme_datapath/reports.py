@@ -34,7 +34,13 @@ class DropReporter:
         self._made = 0
 
     def report(
-        self, packet: QueuedPacket, decoded: Packet | Malformed, reason: str, now_ns: int
+        self,
+        packet: QueuedPacket,
+        decoded: Packet | Malformed,
+        reason: str,
+        now_ns: int,
+        *,
+        passed: bool = False,
     ) -> PacketReport | None:
         """Make the report on a dropped packet; None when the second has had its share."""
         second = now_ns // _SECOND_NS
@@ -49,7 +55,7 @@ class DropReporter:
             destination_ip=decoded.destination_text,
             destination_port=read.destination_port if read else 0,
             drop_reason=reason,
-            event=PacketEvent.DROPPED,
+            event=PacketEvent.RECEIVED if passed else PacketEvent.DROPPED,
             length=decoded.size_bytes,
             mark=packet.mark,
             packet_id=read.identification if read else 0,

@@ -1,8 +1,9 @@
 """Which processing unit a packet belongs to.
 
-A mark says who sent the packet, an interface says who is behind it, an address says who has it;
-the more particular one decides: mark before interface before address. Marks count only on hooks
-that packets from this host or a forwarding peer pass, because a packet that arrives has no owner.
+A mark says who sent the packet, an interface says who is behind it, an address says who has it,
+and the hook says whether it comes from this host or goes to it. The more particular one decides:
+mark before interface before address before the host. Marks count only on hooks that packets from
+this host or a forwarding peer pass, because a packet that arrives has no owner.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Way", "Ways"]
 
+_LOCAL_HOOKS: Final = frozenset({Hook.LOCAL_IN, Hook.LOCAL_OUT})
 _OWNED_HOOKS: Final = frozenset({Hook.FORWARD, Hook.LOCAL_OUT, Hook.POSTROUTING, Hook.UNKNOWN})
 
 
@@ -26,6 +28,8 @@ class Way:
     Attributes:
         source_unit: The unit that sent it, None when only its address can tell.
         destination_unit: The unit it goes to, None when only its address can tell.
+        local_source: The unit that sent it if no address says otherwise.
+        local_destination: The unit it goes to if no address says otherwise.
         zone: Where its flow is looked up.
         reverse_zone: Where the answers to its flow are looked up.
         one_way: Whether answers come another way than the reverse of this one: they carry no
@@ -35,6 +39,8 @@ class Way:
     __slots__ = (
         "_policy",
         "destination_unit",
+        "local_destination",
+        "local_source",
         "one_way",
         "reverse_zone",
         "source_unit",
@@ -49,9 +55,12 @@ class Way:
         zone: Zone,
         reverse_zone: Zone,
         *,
+        hook: int,
         one_way: bool,
     ) -> None:
         """Keep what was found."""
+        self.local_source = policy.local_unit if hook == Hook.LOCAL_OUT else None
+        self.local_destination = policy.local_unit if hook == Hook.LOCAL_IN else None
         self._policy = policy
         self.source_unit = source_unit
         self.destination_unit = destination_unit
@@ -65,8 +74,8 @@ class Way:
         """Give the sending and the receiving unit of a packet with these packed addresses."""
         policy = self._policy
         return (
-            self.source_unit or policy.unit_for(source),
-            self.destination_unit or policy.unit_for(destination),
+            self.source_unit or policy.unit_for(source) or self.local_source,
+            self.destination_unit or policy.unit_for(destination) or self.local_destination,
         )
 
 
@@ -77,7 +86,7 @@ class Ways:
         """Keep the policy and the table whose zones are used."""
         self._policy = policy
         self._flows = flows
-        self._ways: dict[tuple[str, str, tuple[int, int] | None], Way] = {}
+        self._ways: dict[tuple[object, ...], Way] = {}
 
     def find(self, hook: int, indev: str, outdev: str, mark: int) -> Way:
         """Give the way of a packet by where it was queued."""
@@ -92,15 +101,18 @@ class Ways:
                     break
         inside = indev if source is not None and owner is None else ""
         outside = outdev if destination is not None else ""
-        key = (inside, outside, owner)
+        selection = (inside, outside, owner)
+        local = hook if policy.local_unit is not None and hook in _LOCAL_HOOKS else Hook.UNKNOWN
+        key = (*selection, local)
         way = self._ways.get(key)
         if way is None:
             way = self._ways[key] = Way(
                 policy,
                 source,
                 destination,
-                self._flows.zone(key),
+                self._flows.zone(selection),
                 self._flows.zone((outside, inside, None)),
+                hook=local,
                 one_way=owner is not None,
             )
         return way

@@ -343,6 +343,13 @@ def test_observing_everything_drops_nothing_and_says_what_it_would_have_done() -
     assert isinstance(record, FlowRecord)
     assert decision.verdict is Verdict.ACCEPT
     assert record.observed_action is ActionType.REJECT
+    play(
+        engine,
+        """
+        tcp 192.0.2.1:1000 > 10.0.0.2:80 A         -> accept | accept observe-only state
+        tcp 198.51.100.1:5 > 198.51.100.2:80 S     -> accept | packet context
+        """,
+    )
 
 
 def test_packets_of_nobody_are_dropped_with_a_report(engine: Engine) -> None:
@@ -576,6 +583,44 @@ def test_a_mark_names_who_sends_and_answers_come_without_it() -> None:
         udp 192.0.2.1:53 > 10.1.1.1:1 hook=1 in=eth0                -> accept
         udp 192.0.2.1:54 > 10.1.1.1:1 hook=1 in=eth0 mark=0x100     -> drop | packet context
         udp 10.1.1.1:1 > 192.0.2.1:99 hook=3 out=eth0 mark=0x242    -> drop | packet context
+        """,
+    )
+
+
+def test_the_host_itself_is_a_unit_where_packets_begin_or_end_here() -> None:
+    text = """
+version = 1
+[[unit]]
+id = "host"
+select = { local = true }
+[[unit.ingress]]
+id = "ssh"
+action = "accept"
+from = "any"
+protocol = "tcp"
+ports = 22
+[[unit.egress]]
+id = "out"
+action = "accept"
+to = "any"
+[[unit]]
+id = "guest"
+select = { interface = "veth0" }
+[[unit.egress]]
+id = "guest-out"
+action = "accept"
+to = "10.0.0.1"
+"""
+    play(
+        engine_for(text),
+        """
+        tcp 192.0.2.1:9 > 10.0.0.1:22 S hook=1 in=eth0           -> accept | accept ssh
+        tcp 10.0.0.1:22 > 192.0.2.1:9 SA hook=3 out=eth0         -> accept
+        tcp 192.0.2.1:9 > 10.0.0.1:23 S hook=1 in=eth0           -> drop | reject default policy
+        udp 10.0.0.1:9 > 192.0.2.1:53 hook=3 out=eth0            -> accept | accept out
+        tcp 10.5.0.2:9 > 10.0.0.1:22 S hook=1 in=veth0           -> accept | accept ssh
+        tcp 10.5.0.2:9 > 10.0.0.1:23 S hook=1 in=veth0           -> drop | reject default policy
+        tcp 192.0.2.1:9 > 10.5.0.2:22 S hook=2 in=eth0 out=eth1  -> drop | packet context
         """,
     )
 

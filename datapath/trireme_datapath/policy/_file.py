@@ -122,6 +122,7 @@ class SelectTable(msgspec.Struct, frozen=True, kw_only=True):
     interface: Interfaces | msgspec.UnsetType = msgspec.UNSET
     mark: Marks | msgspec.UnsetType = msgspec.UNSET
     cgroup: Cgroups | msgspec.UnsetType = msgspec.UNSET
+    local: bool = False
 
 
 class UnitTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,6 +94,7 @@ class CompiledPolicy:
         mark_units: (value, mask, unit) of every mark selector, the most specific mask first.
         cgroup_marks: The mark that the kernel is to set for each control group.
         interface_units: The unit of each selected interface.
+        local_unit: The unit that is this host, or this network namespace, itself.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class CompiledPolicy:
         "default",
         "interface_units",
         "judge_midstream",
+        "local_unit",
         "mark_units",
         "observe_only",
         "policy",
@@ -140,6 +142,7 @@ class CompiledPolicy:
         self.interface_units = {
             name: compiled for unit, compiled in pairs for name in unit.select.interfaces
         }
+        self.local_unit = next((c for unit, c in pairs if unit.select.local), None)
         self.cgroup_marks = _cgroup_marks(policy)
         marks = [(m.value, m.mask, c) for unit, c in pairs for m in unit.select.marks]
         marks.extend(

@@ -182,10 +182,12 @@ class _Reader:
 
     def _select(self, path: KeyPath, table: SelectTable, owner: str) -> UnitSelector:
         keys = {"address": table.address, "interface": table.interface}
-        if all(v is UNSET for v in (*keys.values(), table.mark, table.cgroup)):
+        if not table.local and all(v is UNSET for v in (*keys.values(), table.mark, table.cgroup)):
             self._document.add_problem(
-                path, found="no selector", expected="address, interface, mark or cgroup"
+                path, found="no selector", expected="address, interface, mark, cgroup or local"
             )
+        if table.local:
+            self._claim("local", "local", (*path, "local"), owner, "one unit for this host alone")
         addresses = self._claim_addresses((*path, "address"), table.address, owner)
         interfaces: list[str] = []
         for place, name in _places((*path, "interface"), table.interface):
@@ -206,6 +208,7 @@ class _Reader:
             interfaces=_unique(interfaces),
             marks=_unique(marks),
             cgroups=_unique(cgroups),
+            local=table.local,
         )
 
     def _claim_addresses(

@@ -168,6 +168,7 @@ class UnitSelector(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     interfaces: tuple[str, ...] = ()
     marks: tuple[MarkMatch, ...] = ()
     cgroups: tuple[str, ...] = ()
+    local: bool = False
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

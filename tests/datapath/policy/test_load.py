@@ -87,7 +87,7 @@ MISTAKES = [
     ("networks", 'a = ["any"]', "networks.a[0]", '"any"', "an IPv4 or IPv6"),
     ("networks", "a = [10]", "networks.a[0]", "integer 10", "an address or a network"),
     ("networks", '" a" = "1.2.3.4"', 'networks." a"', '" a"', "blank"),
-    ("select", "", "unit[0].select", "no selector", "address, interface, mark or cgroup"),
+    ("select", "", "unit[0].select", "no selector", "address, interface, mark, cgroup or local"),
     ("select", "addres = '1.2.3.4'", "unit[0].select.addres", "unknown key", "mean address?"),
     ("select", "address = []", "unit[0].select.address", "an empty array", "at least 1"),
     ("select", "address = '@office'", "unit[0].select.address", '"@office"', "an IPv4 or IPv6"),
