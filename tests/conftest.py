@@ -42,6 +42,13 @@ sys.path.append(str(_TESTS.parent))
 _LIVE = "live"
 
 
+@pytest.fixture(autouse=True)
+def _log_as_the_library_leaves_it() -> Iterator[None]:
+    """Undo what a command configured: its filter would hide entries from the next test."""
+    yield
+    structlog.reset_defaults()
+
+
 def _live_is_named(config: pytest.Config) -> bool:
     directory = _TESTS / _LIVE
     if _LIVE in config.getoption("markexpr"):
