@@ -91,6 +91,10 @@ class ActionType(enum.Enum):
             raise ValueError(msg)
         return action
 
+    # A member is one object, so its identity will do: Enum's own hash is a Python function, and
+    # actions are part of the key of every flow that is merged.
+    __hash__ = object.__hash__
+
     def __str__(self) -> str:
         """Give the upstream text: a single bit's name, or ``unknown``."""
         return self.text
