@@ -165,7 +165,13 @@ class Enforcer:
     """A backend, an engine and a loop in the server's namespace."""
 
     def __init__(
-        self, lab: Lab, backend: str, *, policy: str = POLICY, refuse: bool = False
+        self,
+        lab: Lab,
+        backend: str,
+        *,
+        policy: str = POLICY,
+        refuse: bool = False,
+        rules: QueueRules | None = None,
     ) -> None:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "live.toml")),
@@ -177,7 +183,8 @@ class Enforcer:
             lambda: BACKENDS[backend].open(QUEUE, self.engine, QueueSettings())
         )
         self.rules = KernelRules(
-            QueueRules(
+            rules
+            or QueueRules(
                 queue=QUEUE,
                 hooks=(RuleHook.INPUT,),
                 refuse_mark=REFUSE_MARK if refuse else None,
@@ -226,8 +233,14 @@ def lab(means: None) -> Iterator[Lab]:  # noqa: ARG001  fails first where it can
 def enforce(lab: Lab) -> Iterator[Callable[..., Enforcer]]:
     with contextlib.ExitStack() as stack:
 
-        def start(backend: str, *, policy: str = POLICY, refuse: bool = False) -> Enforcer:
-            enforcer = Enforcer(lab, backend, policy=policy, refuse=refuse)
+        def start(
+            backend: str,
+            *,
+            policy: str = POLICY,
+            refuse: bool = False,
+            rules: QueueRules | None = None,
+        ) -> Enforcer:
+            enforcer = Enforcer(lab, backend, policy=policy, refuse=refuse, rules=rules)
             stack.callback(enforcer.stop)
             return enforcer
 

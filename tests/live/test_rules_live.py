@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.conftest import Lab, wait_for
+from tests.live.conftest import ALLOWED, DENIED, QUEUE, REFUSE_MARK, Enforcer, Lab, wait_for
 from trireme_collector.errors import DatapathError
 from trireme_datapath.kernel.install import KernelRules, run_iptables
 from trireme_datapath.kernel.namespaces import Namespace, Network, in_user_namespace
 from trireme_datapath.kernel.rules import CgroupMark, QueueMode, QueueRules, RuleHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.live
 
@@ -64,6 +68,24 @@ def test_without_a_program_on_the_queue_nothing_passes_unless_asked_for(lab: Lab
         lab.server.call(rules.install)
         lab.listen(4, 9_000 + fail_open)
         assert lab.connect(4, 9_000 + fail_open) == expected
+
+
+@pytest.mark.parametrize("mode", list(QueueMode))
+@pytest.mark.parametrize("version", [4, 6])
+def test_answers_to_rejected_clients_are_not_judged_themselves(
+    lab: Lab, enforce: Callable[..., Enforcer], mode: QueueMode, version: int
+) -> None:
+    rules = QueueRules(queue=QUEUE, mode=mode, refuse_mark=REFUSE_MARK)
+    enforcer = enforce("netlink", refuse=True, rules=rules)
+    listener = lab.listen(version, ALLOWED)
+    lab.listen(version, DENIED)
+    assert lab.connect(version, DENIED) == "refused"
+    assert lab.connect(version, ALLOWED) == "connected"
+    accepted, _ = listener.accept()
+    with accepted:
+        accepted.sendall(b"x" * 50_000)
+    assert lab.ask(version, DENIED).startswith("refused with")
+    assert wait_for(lambda: len(enforcer.collector.flows) == 3)
 
 
 @pytest.mark.usefixtures("means")
