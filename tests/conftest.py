@@ -28,7 +28,7 @@ settings.register_profile(
     "fuzz",
     deadline=None,
     derandomize=False,
-    max_examples=20_000,
+    max_examples=2_000,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
