@@ -11,9 +11,9 @@ connection is dropped, each with a reason of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from trireme_collector.records import FlowDropReason
 from trireme_datapath.batch import BatchDoor
@@ -54,9 +54,9 @@ class EngineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             are counted only, so that garbage from the network cannot flood the collectors.
     """
 
-    max_flows: int = 131_072
-    max_fragments: int = 4_096
-    max_packet_reports_per_second: int = 100
+    max_flows: Annotated[int, Meta(ge=16, le=16_777_216)] = 131_072
+    max_fragments: Annotated[int, Meta(ge=2, le=1_048_576)] = 4_096
+    max_packet_reports_per_second: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
 
 
 _DEFAULT_LIMITS: Final = EngineLimits()

@@ -120,13 +120,16 @@ class Lane:
 @functools.cache
 def _payload_lengths(copy_range: int, uncounted_bytes: int) -> Sequence[int]:
     """Say for each IP length field how long the payload attribute must be, -1 for none."""
-    lengths = []
-    for field in range(0x10000):
-        total = field + uncounted_bytes
-        length = 4 + min(total, copy_range)
-        if total < (uncounted_bytes or 20) + _SHORTEST or length > 0xFFFF:
-            length = -1
-        elif sys.byteorder == "little":
-            length = (length & 0xFF) << 8 | length >> 8
-        lengths.append(length)
-    return lengths
+    shortest = (uncounted_bytes or 20) + _SHORTEST - uncounted_bytes
+    whole = range(shortest, max(copy_range - uncounted_bytes, shortest))
+    lengths = [-1] * shortest
+    lengths += [_as_rows_have_it(4 + field + uncounted_bytes) for field in whole]
+    lengths += [_as_rows_have_it(4 + copy_range)] * (0x10000 - len(lengths))
+    return lengths[:0x10000]
+
+
+def _as_rows_have_it(length: int) -> int:
+    """Swap the bytes of a length field of the host's order, which the struct reads as big endian."""
+    if length > 0xFFFF:
+        return -1
+    return length if sys.byteorder == "big" else (length & 0xFF) << 8 | length >> 8

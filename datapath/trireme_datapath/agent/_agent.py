@@ -18,7 +18,6 @@ from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
-from trireme_datapath.packets import QueuedPacket
 from trireme_datapath.policy import compile_policy, load_policy
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Agent", "AgentReport", "OutputError"]
 
 _CLOSE_SECONDS: Final = 5.0
-_VERSIONS: Final = (b"\x45", b"\x60")  # how IPv4 and IPv6 packets begin
 
 
 class OutputError(ConfigError):
@@ -147,7 +145,6 @@ class Agent:
             self.pipeline.start()
         except (ConfigError, DeliveryError) as error:
             raise OutputError(str(error)) from error
-        self._warm_up()
         try:
             self._backend = self._open_backend(self._settings, self.engine)
             if self._settings.rules.install:
@@ -168,13 +165,6 @@ class Agent:
             rules="installed" if self._settings.rules.install else "not ours",
         )
         return self
-
-    def _warm_up(self) -> None:
-        """Compute what all lanes share now: the first packets need not wait for it."""
-        for first_byte in _VERSIONS:
-            packet = QueuedPacket(data=first_byte)
-            lane = self.engine.lane(packet, copy_range=self._settings.copy_range)
-            self.engine.forget_lane(lane)
 
     def _check_capacity(self, backend: PacketBackend) -> None:
         if isinstance(backend, NetlinkBackend):
