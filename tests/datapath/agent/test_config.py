@@ -62,14 +62,14 @@ def test_everything_can_be_said(file: Path, registry: Registry) -> None:
         mode = "all"
         interfaces = ["eth0"]
         [datapath.limits]
-        max_flows = 9
+        max_flows = 900
     """
     file.write_text(text, encoding="utf-8")
     datapath = load_agent_config(file, registry=registry).settings.datapath
     assert (datapath.backend, datapath.queue, datapath.copy_range) == (BackendName.NFQUEUE, 7, 256)
     assert datapath.rules.hooks == [RuleHook.FORWARD]
     assert datapath.rules.mode == "all"
-    assert datapath.limits.max_flows == 9
+    assert datapath.limits.max_flows == 900
 
 
 @pytest.mark.parametrize(
