@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import socket
+import os
 
 __all__ = ["host_name"]
 
@@ -11,4 +11,4 @@ __all__ = ["host_name"]
 @functools.cache
 def host_name() -> str:
     """Give the host name, ``localhost`` when the machine has none."""
-    return socket.gethostname() or "localhost"
+    return os.uname().nodename or "localhost"

@@ -1,0 +1,54 @@
+"""What a pipeline tells about itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trireme_collector.delivery import CollectorStatus  # noqa: TC001  msgspec reads the annotations
+
+__all__ = ["PipelineStatus", "ShutdownReport"]
+
+
+class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The account of a pipeline.
+
+    A flow that was taken is merged, pending or handed to the collectors; each collector's
+    account balances in itself (`CollectorStatus`).
+
+    Attributes:
+        instance: The name of the agent, as it stands in the records.
+        epoch: The start of the pipeline, nanoseconds since 1970 UTC, as in the records.
+        sequence: The number of the last record that was handed to the collectors.
+        flows_received: Flows that were taken.
+        flows_merged: Flows that became part of an earlier one like them.
+        flows_pending: Different flows that wait for the end of the window.
+        flows_evicted: Flows that left early because the table was full.
+        malformed: Objects that were refused because they are not the record they should be.
+        collectors: The account of each collector.
+    """
+
+    instance: str
+    epoch: int
+    sequence: int
+    flows_received: int
+    flows_merged: int
+    flows_pending: int
+    flows_evicted: int
+    malformed: int
+    collectors: tuple[CollectorStatus, ...]
+
+
+class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pipeline leaves behind.
+
+    Attributes:
+        complete: Whether every record was delivered, rejected or dropped by policy.
+        undelivered: How many records were still queued, over all collectors.
+        stuck: The collectors that did not come back in time.
+        status: The last account.
+    """
+
+    complete: bool
+    undelivered: int
+    stuck: tuple[str, ...]
+    status: PipelineStatus
