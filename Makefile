@@ -42,7 +42,7 @@ docs: $(STAMPS)/venv  ## Build the documentation and execute its snippets.
 lint: $(STAMPS)/venv  ## Check style, format and the direction of imports.
 	@$(TOX) run -e lint
 
-type: $(STAMPS)/venv  ## Check types.
+type: $(STAMPS)/venv $(STAMPS)/needs  ## Check types.
 	@$(TOX) run -e type
 
 clean:  ## Remove everything that was made.
