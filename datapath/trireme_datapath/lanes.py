@@ -129,7 +129,7 @@ def _payload_lengths(copy_range: int, uncounted_bytes: int) -> Sequence[int]:
 
 
 def _as_rows_have_it(length: int) -> int:
-    """Swap the bytes of a length in the order of the host, which the struct reads the other way."""
+    """Swap the bytes of a length in the host's order, which the struct reads the other way."""
     if length > 0xFFFF:
         return -1
     return length if sys.byteorder == "big" else (length & 0xFF) << 8 | length >> 8
