@@ -69,8 +69,7 @@ class BatchDoor:
         revision = self._core.revision
         expected = lane.expected
         version_mask, version_value = lane.version_mask, lane.version_value
-        fragment_mask = lane.fragment_mask
-        counted, uncounted = lane.counted_bytes, lane.uncounted_bytes
+        kind_mask, header_bytes = lane.kind_mask, lane.header_bytes
         follow_tcp = self._core.follow_tcp
         find_or_open = self._find_or_open
         index = -1
@@ -80,7 +79,6 @@ class BatchDoor:
             attribute_length,
             version_ihl,
             total,
-            fragment,
             protocol,
             key_,
             udp_length,
@@ -90,13 +88,13 @@ class BatchDoor:
                 row_key != key
                 or expected[total] != attribute_length
                 or version_ihl & version_mask != version_value
-                or fragment & fragment_mask
             ):
                 others.append(index)
                 continue
-            if protocol == UDP and udp_length + counted == total:
+            protocol &= kind_mask  # noqa: PLW2901  a fragment has no protocol that is known here
+            if protocol == UDP and udp_length + header_bytes == total:
                 flow = udp.get(key_)
-            elif protocol == TCP and 20 <= (tcp_word >> 10 & 0x3C) <= total - counted:
+            elif protocol == TCP and 20 <= (tcp_word >> 10 & 0x3C) <= total - header_bytes:
                 flow = tcp.get(key_)
                 if flow is not None and tcp_word & _FIN_SYN_RST:
                     flow = follow_tcp(flow, key_, tcp_word)
@@ -112,7 +110,7 @@ class BatchDoor:
                 others.append(index)
                 continue
             flow.packets += 1
-            flow.bytes += total + uncounted
+            flow.bytes += total
             flow.last_seen_ns = now_ns
             if flow.denied:
                 denied.append(packet_id)
@@ -151,7 +149,6 @@ class BatchDoor:
             ruling = found
             memory.keep(pair, ruling)
         flags = tcp_word & 0xFF if protocol == TCP else 0
-        size = total + lane.uncounted_bytes
-        if ruling.add(int.from_bytes(source_port), size, flags, now_ns):
+        if ruling.add(int.from_bytes(source_port), total, flags, now_ns):
             self._pending.append(ruling)
         return core.open(lane.way, key, ruling, now_ns)

@@ -19,16 +19,18 @@ __all__ = ["FAST_PROTOCOLS", "FastRow", "Lane", "Memory"]
 FAST_PROTOCOLS: Final = (6, 17)
 """The protocols that the fast door judges: TCP and UDP."""
 
-FastRow = tuple[int, bytes, int, int, int, int, int, bytes, int, int]
+FastRow = tuple[int, bytes, int, int, int, int, bytes, int, int]
 """One packet for the fast door, as one precompiled big-endian struct reads it from a message.
 
 In order: the packet id; the bytes that tell the lane; the length field of the payload attribute;
-of the IP header the first byte, the length field, the fragment field (any field for IPv6) and the
-protocol; addresses and ports, 12 or 36 bytes; then the 16 bits at offset 4 of the transport
-header (the length of UDP) and the 16 bits at offset 12 (data offset and flags of TCP).
+the first byte of the IP header; the IP total length, header included; the four bytes of fragment
+field, time to live and protocol (the next header alone for IPv6); addresses and ports, 12 or 36
+bytes; then the 16 bits at offset 4 of the transport header (the length of UDP) and the 16 bits at
+offset 12 (data offset and flags of TCP).
 """
 
 _SHORTEST: Final = 20  # bytes of transport that a row reads: a TCP header without options
+_LENGTHS: Final = 40 + 0x10000  # an IPv6 header and what its length field can say
 _SPLIT_4: Final = Struct("4s4s2s2s").unpack
 _SPLIT_6: Final = Struct("16s16s2s2s").unpack
 _MAX_REMEMBERED: Final = 16_384  # forgetting them all takes a millisecond or two
@@ -60,27 +62,26 @@ class Lane:
         split: Takes a flow key apart: source, destination, source port, destination port.
         version_mask: Bits of the first header byte that are compared.
         version_value: What they must be: version 4 without options, or version 6.
-        fragment_mask: Bits of the fragment field that must be 0.
-        counted_bytes: How much of the IP header its length field counts: 20, or 0 for IPv6.
-        uncounted_bytes: How much it does not count: 0, or 40 for IPv6.
-        expected: By IP length field, the length field of a whole payload attribute, byte
+        kind_mask: Bits of the field with the protocol that tell a whole packet's protocol: a
+            fragment has others.
+        header_bytes: Length of the IP header: 20 or 40.
+        expected: By IP total length, the length field of a whole payload attribute, byte
             swapped as `FastRow` has it; -1 where the packet is too short for the fast door.
         denied_verdict: What becomes of packets of rejected flows.
         denied_mark: The mark that they get, None to leave it.
     """
 
     __slots__ = (
-        "counted_bytes",
         "denied_mark",
         "denied_verdict",
         "expected",
-        "fragment_mask",
+        "header_bytes",
         "interface",
+        "kind_mask",
         "memories",
         "reverse_tables",
         "split",
         "tables",
-        "uncounted_bytes",
         "version_mask",
         "version_value",
         "way",
@@ -100,13 +101,13 @@ class Lane:
         self.denied_verdict, self.denied_mark = denied
         if version == 4:
             self.split = _SPLIT_4
-            self.counted_bytes, self.uncounted_bytes = 20, 0
-            self.version_mask, self.version_value, self.fragment_mask = 0xFF, 0x45, 0x3FFF
+            self.header_bytes = 20
+            self.version_mask, self.version_value, self.kind_mask = 0xFF, 0x45, 0x3FFF00FF
         else:
             self.split = _SPLIT_6
-            self.counted_bytes, self.uncounted_bytes = 0, 40
-            self.version_mask, self.version_value, self.fragment_mask = 0xF0, 0x60, 0
-        self.expected = _payload_lengths(copy_range, self.uncounted_bytes)
+            self.header_bytes = 40
+            self.version_mask, self.version_value, self.kind_mask = 0xF0, 0x60, 0xFF
+        self.expected = _payload_lengths(copy_range, self.header_bytes + _SHORTEST)
         self.enter(way)
 
     def enter(self, way: Way) -> None:
@@ -118,14 +119,13 @@ class Lane:
 
 
 @functools.cache
-def _payload_lengths(copy_range: int, uncounted_bytes: int) -> Sequence[int]:
-    """Say for each IP length field how long the payload attribute must be, -1 for none."""
-    shortest = (uncounted_bytes or 20) + _SHORTEST - uncounted_bytes
-    whole = range(shortest, max(copy_range - uncounted_bytes, shortest))
+def _payload_lengths(copy_range: int, shortest: int) -> Sequence[int]:
+    """Say for each IP total length how long the payload attribute must be, -1 for none."""
+    whole = range(shortest, max(copy_range, shortest))
     lengths = [-1] * shortest
-    lengths += [_as_rows_have_it(4 + field + uncounted_bytes) for field in whole]
-    lengths += [_as_rows_have_it(4 + copy_range)] * (0x10000 - len(lengths))
-    return lengths[:0x10000]
+    lengths += [_as_rows_have_it(4 + total) for total in whole]
+    lengths += [_as_rows_have_it(4 + copy_range)] * (_LENGTHS - len(lengths))
+    return lengths[:_LENGTHS]
 
 
 def _as_rows_have_it(length: int) -> int:

@@ -63,7 +63,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
         delivered = ", ".join(
             f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
         )
-        lost = sum(account.dropped + account.rejected for account in accounts)
+        lost = sum(account.dropped + account.dead_lettered for account in accounts)
         return (
             f"{self.counters.get('packets', 0)} packets judged,"
             f" {self.counters.get('flows_accepted', 0)} flows accepted,"

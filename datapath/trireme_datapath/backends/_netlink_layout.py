@@ -95,10 +95,10 @@ class Layout:
             rows = [(row[0], b"".join(row[1:count]), *row[count:]) for row in rows]
         if self.version == _IP_VERSION_4:
             return rows
-        # IPv6 has no fragment field in its header: the fast door is told 0.
+        # The length field of IPv6 leaves out the header.
         return [
-            (number, key, length, first, total, 0, protocol, flow, at4, at12)
-            for number, key, length, first, total, protocol, flow, at4, at12 in rows
+            (number, key, length, first, payload + 40, protocol, flow, at4, at12)
+            for number, key, length, first, payload, protocol, flow, at4, at12 in rows
         ]
 
 
@@ -109,10 +109,10 @@ def _format(pieces: Sequence[tuple[int, int]], version: int, slot_size: int) -> 
         parts.append(f"{start - position}x{end - start}s")
         position = end
     parts.append("H2x")  # length of the payload attribute; its type follows from the key
-    # First byte, length, (fragment,) protocol, addresses and ports; of the transport header the
-    # 16 bits at 4 and at 12.
+    # First byte, length, protocol (and what stands before it, with the fragment field of IPv4),
+    # addresses and ports; of the transport header the 16 bits at 4 and at 12.
     if version == _IP_VERSION_4:
-        parts.append("BxH2xHxB2x12sH6xH")
+        parts.append("BxH2xI2x12sH6xH")
         used = position + 4 + 34
     else:
         parts.append("B3xHBx36sH6xH")

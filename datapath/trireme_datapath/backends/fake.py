@@ -30,7 +30,7 @@ __all__ = ["Door", "FakeBackend", "FakeVerdict", "fast_row"]
 MAX_COPY_RANGE = 0xFFFF - 4
 """The longest payload that a netlink attribute can hold (``struct nlattr``)."""
 
-_unpack_ipv4 = Struct(">BxHxxHxB2x12sH6xH").unpack_from
+_unpack_ipv4 = Struct(">BxHxxI2x12sH6xH").unpack_from
 _unpack_ipv6 = Struct(">B3xHBx36sH6xH").unpack_from
 _ROW_BYTES = 60
 
@@ -191,17 +191,16 @@ def fast_row(packet: QueuedPacket, key: bytes) -> FastRow:
         attribute_length = (attribute_length & 0xFF) << 8 | attribute_length >> 8
     data = packet.data[:_ROW_BYTES].ljust(_ROW_BYTES, b"\0")
     if data[0] >> 4 == 6:
-        first, total, protocol, flow_key, udp_length, tcp_word = _unpack_ipv6(data)
-        fragment = 0
+        first, length, protocol, flow_key, udp_length, tcp_word = _unpack_ipv6(data)
+        total = length + 40
     else:
-        first, total, fragment, protocol, flow_key, udp_length, tcp_word = _unpack_ipv4(data)
+        first, total, protocol, flow_key, udp_length, tcp_word = _unpack_ipv4(data)
     return (
         packet.packet_id,
         key,
         attribute_length,
         first,
         total,
-        fragment,
         protocol,
         flow_key,
         udp_length,
