@@ -26,7 +26,8 @@ TARGET_MICROSECONDS = 6.0
 ENCODE_MICROSECONDS = 0.6
 
 
-def _records() -> list[FlowRecord]:
+def make_records() -> list[FlowRecord]:
+    """Make flows that differ in addresses and ports, as a busy server has them."""
     return [
         FlowRecord(
             context_id="ctx-web",
@@ -75,7 +76,7 @@ def _deliver(records: list[FlowRecord], directory: Path, *, threads: bool) -> fl
 
 def run() -> bool:
     """Measure the encoding alone and the whole way, with and without threads."""
-    records = _records()
+    records = make_records()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         figures = interleave(

@@ -6,6 +6,7 @@ from trireme_collector.formats._escaping import escape_text, unescape_text
 from trireme_collector.formats._time import format_rfc3339
 from trireme_collector.formats.framing import Framing, frame_lf, frame_octet_counting
 from trireme_collector.formats.json_lines import render_json_line, render_json_lines
+from trireme_collector.formats.rfc3164 import Rfc3164Options, render_rfc3164
 from trireme_collector.formats.rfc5424 import (
     EXAMPLE_ENTERPRISE_ID,
     SMALLEST_MAX_BYTES,
@@ -27,6 +28,7 @@ __all__ = [
     "SMALLEST_MAX_BYTES",
     "Facility",
     "Framing",
+    "Rfc3164Options",
     "Rfc5424Options",
     "Severity",
     "escape_text",
@@ -38,6 +40,7 @@ __all__ = [
     "record_time_ns",
     "render_json_line",
     "render_json_lines",
+    "render_rfc3164",
     "render_rfc5424",
     "render_summary",
     "render_text",

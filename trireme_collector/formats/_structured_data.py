@@ -1,20 +1,25 @@
-"""The fields of a record as flat names and texts."""
+"""The fields of a record as flat names and texts, and as parameters of structured data."""
 
 from __future__ import annotations
 
 import base64
 import enum
 import functools
-from typing import TYPE_CHECKING
+import operator
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from trireme_collector.formats._escaping import escape_text
+from trireme_collector.formats._text_cache import TextCache
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from trireme_collector.records import Record
 
-__all__ = ["parameters"]
+__all__ = ["parameter_value", "parameters", "render_parameters"]
 
 # Elements of a list are numbered from 1: a name that occurs twice is lost by some receivers.
 _SINGULAR = {
@@ -26,6 +31,9 @@ _SINGULAR = {
     "records": "step",
     "ip_address": "address",
 }
+# RFC 5424 section 6.3.3: these three, and only these, are escaped in a parameter value.
+_SPECIAL = re.compile(r'["\\\]]')
+_UNSET = msgspec.UNSET
 
 
 def parameters(record: Record) -> Sequence[tuple[str, str]]:
@@ -35,6 +43,94 @@ def parameters(record: Record) -> Sequence[tuple[str, str]]:
     survives when a message is cut.
     """
     return list(_fields(record, ""))
+
+
+def render_parameters(record: Record) -> str:
+    """Write the fields of a record as RFC 5424 parameters, each after a space.
+
+    That is `parameters` with every value escaped, several times as fast.
+    """
+    plan = _plan(type(record))
+    parts: list[str] = []
+    add = parts.append
+    values = _VALUES
+    for head, value in zip(plan.heads, plan.get(record), strict=True):
+        if value is _UNSET:
+            continue
+        kind = type(value)
+        if kind is str:
+            if value:
+                add(f'{head}{values[value]}"')  # type: ignore[index]  # it is a text: see above
+        elif kind is int:
+            add(f'{head}{value}"')
+        elif kind is tuple:
+            if value:
+                add(_LISTS.get((head, value)) or _render_others(head, value))
+        elif isinstance(value, enum.Enum):
+            add(_ENUMS.get((kind, head, value)) or _render_others(head, value))
+        elif value != "":
+            add(_render_others(head, value))
+    return "".join(parts)
+
+
+def parameter_value(text: str) -> str:
+    """Escape a text for the inside of a parameter."""
+    if text.isprintable() and "\\" not in text and '"' not in text and "]" not in text:
+        return text
+    return _SPECIAL.sub(_escape_special, escape_text(text))
+
+
+class _Plan(NamedTuple):
+    """How the fields of one type of record are read: in one call, ends of flows included."""
+
+    heads: tuple[str, ...]
+    get: Callable[[object], tuple[object, ...]]
+
+
+_VALUES = TextCache(parameter_value)
+# The parameters of tags and of enumerations, by what stands before the value.
+_LISTS: dict[tuple[str, object], str] = {}
+_ENUMS: dict[tuple[type, str, object], str] = {}
+_MAX_LISTS = 1024
+_MAX_LIST_CHARACTERS = 1024
+
+
+def _render_others(head: str, value: object) -> str:
+    """Write a value that is neither text nor number, and keep what will come again."""
+    if value == "":
+        return ""
+    rendered = "".join(f' {name}="{_VALUES[text]}"' for name, text in _parameter(head[1:-2], value))
+    if isinstance(value, enum.Enum):
+        _ENUMS[type(value), head, value] = rendered
+    elif (
+        isinstance(value, tuple)
+        and len(rendered) <= _MAX_LIST_CHARACTERS
+        and all(type(item) is str for item in value)
+    ):
+        if len(_LISTS) >= _MAX_LISTS:
+            _LISTS.clear()
+        _LISTS[head, value] = rendered
+    return rendered
+
+
+@functools.cache
+def _plan(kind: type[msgspec.Struct]) -> _Plan:
+    paths = list(_paths(kind, ""))
+    heads = tuple(f' {path.replace(".", "_")}="' for path in paths)
+    return _Plan(heads, operator.attrgetter(*paths))
+
+
+def _paths(kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    for field in msgspec.structs.fields(kind):
+        default = field.default
+        if isinstance(default, msgspec.Struct):
+            yield from _paths(type(default), f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def _escape_special(match: re.Match[str]) -> str:
+    return "\\" + match[0]
 
 
 def _fields(struct: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import UNSET
 
 from trireme_collector.formats._escaping import escape_text
+from trireme_collector.formats._text_cache import TextCache
 from trireme_collector.formats._time import format_rfc3339
 from trireme_collector.records import (
     ActionType,
@@ -131,14 +132,25 @@ def _way(source: str, destination: str) -> str:
 def _values(**values: object) -> str:
     """Join what is known as ``name=value``."""
     return " ".join(
-        f"{name}={_value(value)}" for name, value in values.items() if value and value is not UNSET
+        [
+            f"{name}={_value(value)}"
+            for name, value in values.items()
+            if value and value is not UNSET
+        ]
     )
 
 
 def _value(value: object) -> str:
-    text = escape_text(str(value))
+    return _VALUES[value] if type(value) is str else _render_value(str(value))
+
+
+def _render_value(text: str) -> str:
+    text = escape_text(text)
     # Quotes where a space would make one value look like two.
     return '"' + text.replace('"', '\\"') + '"' if " " in text or '"' in text else text
+
+
+_VALUES = TextCache(_render_value)
 
 
 def _list(texts: tuple[str, ...]) -> str:

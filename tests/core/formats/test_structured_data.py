@@ -1,0 +1,38 @@
+"""The quick way to write parameters gives what the plain one does."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from tests.core.record_strategies import NASTY_TEXT, records
+from trireme_collector import ContainerRecord, FlowRecord, Record
+from trireme_collector.formats._structured_data import (
+    _LISTS,
+    _MAX_LISTS,
+    parameter_value,
+    parameters,
+    render_parameters,
+)
+
+
+def plainly(record: Record) -> str:
+    return "".join(f' {name}="{parameter_value(value)}"' for name, value in parameters(record))
+
+
+@given(records(NASTY_TEXT))
+def test_both_ways_agree(record: Record) -> None:
+    assert render_parameters(record) == plainly(record)
+    assert render_parameters(record) == plainly(record)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    for number in range(_MAX_LISTS + 10):
+        record = FlowRecord(tags=(str(number),))
+        assert render_parameters(record) == plainly(record)
+    assert 0 < len(_LISTS) <= _MAX_LISTS
+
+
+def test_a_long_list_is_not_kept() -> None:
+    record = ContainerRecord(tags=("long" * 1_000,))
+    assert render_parameters(record) == plainly(record)
+    assert all(tags != record.tags for _, tags in _LISTS)
