@@ -22,6 +22,7 @@ from trireme_collector.errors import (
     PermanentDeliveryError,
     PluginError,
     PrivilegeError,
+    RefusedCredentialsError,
     RetryableDeliveryError,
     TriremeError,
 )
@@ -136,6 +137,7 @@ __all__ = [
     "PrivilegeError",
     "Record",
     "RecordBase",
+    "RefusedCredentialsError",
     "Registry",
     "RetryableDeliveryError",
     "ServiceType",

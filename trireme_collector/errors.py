@@ -10,6 +10,7 @@
     └── DeliveryError             a collector did not take a batch
         ├── PermanentDeliveryError    sending it again would fail again
         └── RetryableDeliveryError    sending it again later may work
+            └── RefusedCredentialsError   ... once somebody has mended the credentials
 
 Every message says what failed, on what, and what to do.
 """
@@ -28,6 +29,7 @@ __all__ = [
     "PermanentDeliveryError",
     "PluginError",
     "PrivilegeError",
+    "RefusedCredentialsError",
     "RetryableDeliveryError",
     "TriremeError",
 ]
@@ -80,14 +82,24 @@ class PermanentDeliveryError(DeliveryError):
     """Records were refused for good: sending them again would fail again.
 
     Attributes:
-        rejected: How many records, after the delivered ones, were refused; None means all
-            the others. Those after them were not tried and are given again at once.
+        rejected: How many records, after the delivered ones, were refused. Those after them
+            were not tried and are given again at once. None means that all the others were
+            refused together: they are divided and given again until the bad one stands alone.
+        splittable: Whether dividing them may help; otherwise all of them are refused.
     """
 
-    def __init__(self, message: str, *, delivered: int = 0, rejected: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        delivered: int = 0,
+        rejected: int | None = None,
+        splittable: bool = True,
+    ) -> None:
         """Keep which records were refused beside the message."""
         super().__init__(message, delivered=delivered)
         self.rejected = rejected
+        self.splittable = splittable
 
 
 class RetryableDeliveryError(DeliveryError):
@@ -103,3 +115,10 @@ class RetryableDeliveryError(DeliveryError):
         """Keep what the receiver asked for beside the message."""
         super().__init__(message, delivered=delivered)
         self.retry_after = retry_after
+
+
+class RefusedCredentialsError(RetryableDeliveryError):
+    """The receiver does not accept who we are: a token, a password or a certificate.
+
+    The collector pauses and says so until that is mended; nothing is given up meanwhile.
+    """

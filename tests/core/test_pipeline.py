@@ -180,7 +180,7 @@ def test_the_trouble_of_one_collector_is_not_that_of_another() -> None:
     assert len(memory.flows) == 10
     accounts = {account.name: account for account in pipeline.status().collectors}
     assert accounts["failing"].queued == 10
-    assert accounts["failing-2"].rejected == 10
+    assert accounts["failing-2"].dropped_by_reason == {"refused": 10}
     assert accounts["memory"].delivered == 10
 
 

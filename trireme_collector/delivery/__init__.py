@@ -14,16 +14,19 @@ from trireme_collector.delivery._queue import (
 )
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._size import estimate_size
-from trireme_collector.delivery._worker import DROPPED_CLOSED, CollectorStatus, DeliveryWorker
+from trireme_collector.delivery._status import DROPPED_CLOSED, DROPPED_REFUSED, CollectorStatus
+from trireme_collector.delivery._worker import DeadLetters, DeliveryWorker
 
 __all__ = [
     "DROPPED_BYTES",
     "DROPPED_CLOSED",
     "DROPPED_RECORDS",
+    "DROPPED_REFUSED",
     "LONGEST_RETRY_AFTER_SECONDS",
     "Adapter",
     "Clock",
     "CollectorStatus",
+    "DeadLetters",
     "DeliveryConfig",
     "DeliveryWorker",
     "FailureReporter",

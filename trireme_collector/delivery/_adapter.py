@@ -12,6 +12,7 @@ from trireme_collector.errors import (
     DeliveryError,
     PermanentDeliveryError,
     PluginError,
+    RefusedCredentialsError,
     RetryableDeliveryError,
 )
 from trireme_collector.records import RECORD_TYPES, TraceReport
@@ -33,6 +34,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         error: Why not all were delivered, or None.
         retry: Whether the rest has to wait; otherwise it is given again at once.
         retry_after: Seconds that the receiver asked to wait, or None.
+        refused: Whether the credentials were refused, not the records.
+        split: Whether the rest was refused together, and is to be divided.
         is_bug: Whether the error is one that a plugin may not raise.
     """
 
@@ -41,6 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: Exception | None = None
     retry: bool = False
     retry_after: float | None = None
+    refused: bool = False
+    split: bool = False
     is_bug: bool = False
 
 
@@ -169,27 +174,37 @@ class _SimpleAdapter(_Lifecycle):
                 error=error,
                 retry=retry,
                 retry_after=getattr(error, "retry_after", None),
+                refused=isinstance(error, RefusedCredentialsError),
                 is_bug=not isinstance(error, DeliveryError),
             )
         return Outcome(delivered=done)
 
 
 def _outcome(error: Exception, size: int) -> Outcome:
+    delivered = _within(error.delivered, size) if isinstance(error, DeliveryError) else 0
+    others = size - delivered
     if isinstance(error, RetryableDeliveryError):
         return Outcome(
-            delivered=_within(error.delivered, size),
+            delivered=delivered,
             error=error,
             retry=True,
             retry_after=error.retry_after,
+            refused=isinstance(error, RefusedCredentialsError),
         )
+    split = others > 1
+    rejected = 0 if split else others
     if isinstance(error, PermanentDeliveryError):
-        delivered = _within(error.delivered, size)
-        others = size - delivered
-        rejected = others if error.rejected is None else _within(error.rejected, others)
-        # Neither delivered nor rejected would be the same batch again, for ever.
-        return Outcome(delivered=delivered, rejected=rejected or min(others, 1), error=error)
+        if error.rejected is not None:
+            # Neither delivered nor rejected would be the same batch again, for ever.
+            split, rejected = False, _within(error.rejected, others) or min(others, 1)
+        elif not error.splittable:
+            split, rejected = False, others
     return Outcome(
-        delivered=0, rejected=size, error=error, is_bug=not isinstance(error, DeliveryError)
+        delivered=delivered,
+        rejected=rejected,
+        error=error,
+        split=split,
+        is_bug=not isinstance(error, DeliveryError),
     )
 
 

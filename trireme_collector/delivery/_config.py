@@ -27,9 +27,11 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         queue_bytes: How many bytes they may take, estimated.
         when_full: Which records are given up, and counted, beyond that.
         batch_records: How many records are handed over at once.
+        batch_bytes: How many bytes they may take, estimated; one record always goes.
         batch_age_seconds: How long an incomplete batch waits for more.
         retry_initial_seconds: The pause after the first failure; it doubles each time.
-        retry_max_seconds: The longest pause. There is no limit to the number of attempts.
+        retry_max_seconds: The longest pause of our own choice.
+        give_up_seconds: How long a batch is tried before it goes to the dead letters; 0 for ever.
         log_interval_seconds: How often a repeating failure is logged, with its count.
     """
 
@@ -37,7 +39,9 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queue_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
     when_full: WhenFull = WhenFull.DROP_NEWEST
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
+    batch_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024 * 1024
     batch_age_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.2
     retry_initial_seconds: _Positive = 0.5
     retry_max_seconds: _Positive = 60.0
+    give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     log_interval_seconds: _Positive = 60.0

@@ -53,11 +53,12 @@ class RecordQueue(Protocol):
         """
         ...
 
-    def take(self, limit: int) -> Sequence[Record]:
-        """Give the oldest records, at most `limit`, which stay in the queue.
+    def take(self, limit: int, limit_bytes: int) -> Sequence[Record]:
+        """Give the oldest records, which stay in the queue.
 
-        What was taken and is not acknowledged yet is given again, alone: a batch that is sent
-        again is the same batch. Taken records are never dropped.
+        At most `limit` of them, and no more than take `limit_bytes`, but one in any case. What
+        was taken and is not acknowledged yet is given again, alone: a batch that is sent again
+        is the same batch. Taken records are never dropped.
         """
         ...
 
@@ -113,11 +114,16 @@ class MemoryQueue:
             self._put_one(record, size, dropped)
         return {reason: count for reason, count in dropped.items() if count}
 
-    def take(self, limit: int) -> Sequence[Record]:
+    def take(self, limit: int, limit_bytes: int) -> Sequence[Record]:
         """Give the oldest records; see `RecordQueue.take`."""
         if not self._taken:
-            waiting = self._waiting
-            self._taken.extend(waiting.popleft() for _ in range(min(limit, len(waiting))))
+            waiting, taken = self._waiting, self._taken
+            size = 0
+            while waiting and len(taken) < limit:
+                size += waiting[0][1]
+                if size > limit_bytes and taken:
+                    break
+                taken.append(waiting.popleft())
         return tuple(record for record, _ in self._taken)
 
     def acknowledge(self, count: int) -> None:

@@ -4,64 +4,63 @@ from __future__ import annotations
 
 import random as _random
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
-from trireme_collector.delivery._backoff import retry_delay_seconds
 from trireme_collector.delivery._clock import SystemClock
 from trireme_collector.delivery._config import DeliveryConfig, WhenFull
-from trireme_collector.delivery._queue import DROPPED_BYTES, DROPPED_RECORDS, MemoryQueue
+from trireme_collector.delivery._portions import Portions
+from trireme_collector.delivery._queue import MemoryQueue
 from trireme_collector.delivery._reporter import FailureReporter
+from trireme_collector.delivery._retry import Retry
+from trireme_collector.delivery._status import (
+    DROPPED_CLOSED,
+    DROPPED_REFUSED,
+    Account,
+    CollectorStatus,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trireme_collector.delivery._adapter import Adapter, Outcome
     from trireme_collector.delivery._clock import Clock
     from trireme_collector.delivery._queue import RecordQueue
     from trireme_collector.records import Record
 
-__all__ = ["DROPPED_CLOSED", "CollectorStatus", "DeliveryWorker"]
-
-DROPPED_CLOSED = "closed"
-"""The reason of a drop: the record came after the shutdown had begun."""
+__all__ = ["DeadLetters", "DeliveryWorker"]
 
 _NANOSECONDS = 1_000_000_000
 _LONGEST_WAIT_SECONDS = 60.0
 _FLUSH_AFTER_NS = _NANOSECONDS
+_NOTHING: Mapping[str, int] = {}
 
 
-class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of one collector.
+class DeadLetters(Protocol):
+    """Where records go that will not be delivered."""
 
-    At any time ``accepted == delivered + rejected + dropped + queued``.
+    @property
+    def place(self) -> str:
+        """Name it, for messages."""
+        ...
 
-    Attributes:
-        name: The name of the collector in the configuration.
-        accepted: Records that were given to it.
-        delivered: Records that it took.
-        rejected: Records that it refused for good.
-        dropped: Records that were given up, see `dropped_by_reason`.
-        queued: Records that wait, those being sent included.
-        queued_bytes: What they take, estimated.
-        dropped_by_reason: The dropped records by reason.
-        failed_attempts: How often sending failed and was put off.
-        retrying: Whether it waits after a failure now.
-        last_error: The last failure, empty when there was none.
-    """
+    def open(self) -> None:
+        """Check and mend it.
 
-    name: str
-    accepted: int
-    delivered: int
-    rejected: int
-    dropped: int
-    queued: int
-    queued_bytes: int
-    dropped_by_reason: dict[str, int]
-    failed_attempts: int
-    retrying: bool
-    last_error: str
+        Raises:
+            ConfigError: It cannot be used.
+        """
+
+    def add(
+        self, records: Sequence[Record], *, reason: str, time_ns: int, attempts: int
+    ) -> Mapping[str, int]:
+        """Keep records; never raises.
+
+        Returns:
+            How many of them were lost nevertheless, by reason; mostly empty.
+        """
+        ...
 
 
 class DeliveryWorker:
@@ -74,6 +73,7 @@ class DeliveryWorker:
         adapter: The collector.
         config: Bounds, batches and retries.
         queue: Where records wait; one in memory by default.
+        dead_letters: Where records go that are refused for good; without it they are dropped.
         clock: Where the thread takes the time from.
         random: Spreads the retries; numbers from 0 to 1.
     """
@@ -85,6 +85,7 @@ class DeliveryWorker:
         config: DeliveryConfig | None = None,
         *,
         queue: RecordQueue | None = None,
+        dead_letters: DeadLetters | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
@@ -97,36 +98,39 @@ class DeliveryWorker:
             config.queue_records, config.queue_bytes, config.when_full
         )
         self._clock = clock or SystemClock()
-        self._random = random
+        self._dead_letters = dead_letters
         self._reporter = FailureReporter(name, round(config.log_interval_seconds * _NANOSECONDS))
         self._batch_age_ns = round(config.batch_age_seconds * _NANOSECONDS)
         self._wakeup = threading.Condition(threading.Lock())
         self._settled = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
-        self._accepted = self._delivered = self._rejected = self._failed_attempts = 0
-        self._dropped: dict[str, int] = {}
-        self._attempt = 0
+        self._account = Account()
+        self._portions = Portions()
+        self._retry = Retry(config, random)
         self._batch_due_ns: int | None = None
-        self._retry_at_ns: int | None = None
         self._flush_at_ns: int | None = None
         self._flush_until = 0
         self._reopen = self._closing = self._closed = False
-        self._poked = self._asked_to_wait = False
+        self._poked = False
         self._give_up_ns: int | None = None
-        self._last_error = ""
 
     def put(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         """Take records with their estimated sizes; never waits for the collector."""
         with self._wakeup:
-            self._accepted += len(records)
+            account, queue = self._account, self._queue
+            account.accepted += len(records)
             if self._closing:
-                self._drop(DROPPED_CLOSED, len(records))
+                account.drop(DROPPED_CLOSED, len(records))
                 return
-            before = self._queue.records
-            for reason, count in self._queue.put(records, sizes).items():
-                self._drop(reason, count)
+            before, was_full = queue.records, self._is_batch_full()
+            lost = queue.put(records, sizes)
+            for reason, count in lost.items():
+                account.drop(reason, count)
+                if self.config.when_full is WhenFull.DROP_OLDEST:
+                    # Otherwise those that are dropped never were in the queue.
+                    account.left += count
             # Only the first record of a batch and the last one change what the thread has to do.
-            if not before or before < self.config.batch_records <= self._queue.records:
+            if not before or (not was_full and self._is_batch_full()):
                 self._poke()
 
     def step(self, now_ns: int) -> int | None:
@@ -146,25 +150,30 @@ class DeliveryWorker:
         if not batch:
             return _earlier(again_ns, self._flush_at_ns)
         outcome = self._adapter.deliver(batch)
+        gave_up = outcome.retry and self._retry.gives_up(outcome, now_ns)
+        if gave_up:
+            outcome = replace(outcome, rejected=len(batch) - outcome.delivered, retry=False)
+        # Kept before it is acknowledged, and without the lock: a slow disk does not stop intake.
+        lost = self._keep(batch, outcome) if outcome.rejected else _NOTHING
         with self._wakeup:
-            again_ns, delay_seconds = self._settle(outcome, now_ns)
+            again_ns, delay_seconds = self._settle(outcome, lost, now_ns)
         if outcome.delivered and self._flush_at_ns is None:
             self._flush_at_ns = now_ns + _FLUSH_AFTER_NS
         if outcome.error is not None:
-            self._report(outcome, now_ns, delay_seconds)
+            self._report(outcome, outcome.error, now_ns, delay_seconds, gave_up=gave_up)
         return _earlier(again_ns, self._flush_at_ns)
 
     def request_flush(self) -> int:
         """Make everything that waits due now; give the mark that `is_settled` takes."""
         with self._wakeup:
-            self._flush_until = self._left() + self._queue.records
+            self._flush_until = self._account.left + self._queue.records
             self._poke()
             return self._flush_until
 
     def is_settled(self, mark: int) -> bool:
-        """Whether every record that waited at the mark was delivered, rejected or dropped."""
+        """Whether every record that waited at the mark was delivered, refused or dropped."""
         with self._wakeup:
-            return self._left() >= mark
+            return self._account.left >= mark
 
     def wait_settled(self, mark: int, timeout_seconds: float) -> bool:
         """Wait for `is_settled`; only useful while the thread runs."""
@@ -175,6 +184,8 @@ class DeliveryWorker:
         """Make the collector open its files or sockets anew, between two batches."""
         with self._wakeup:
             self._reopen = True
+            if self._retry.refused and not self._retry.asked_to_wait:
+                self._retry.hurry()  # somebody may have mended the credentials just now
             self._poke()
 
     def request_close(self, give_up_ns: int) -> None:
@@ -182,20 +193,21 @@ class DeliveryWorker:
         with self._wakeup:
             self._closing = True
             self._give_up_ns = give_up_ns
-            if not self._asked_to_wait:
+            if not self._retry.asked_to_wait:
                 # One more attempt, whatever the pause was: there may be no other.
-                self._attempt = 0
-                self._retry_at_ns = None
+                self._retry.hurry()
             self._poke()
 
     def open(self) -> None:
         """Open the collector.
 
         Raises:
-            ConfigError: It cannot work as it is configured.
+            ConfigError: It, or its file of dead letters, cannot work as it is configured.
             PluginError: The plugin raised something that it may not raise.
             DeliveryError: It cannot work now.
         """
+        if self._dead_letters is not None:
+            self._dead_letters.open()
         self._adapter.open()
 
     def finish(self, now_ns: int) -> None:
@@ -221,19 +233,21 @@ class DeliveryWorker:
 
     def status(self) -> CollectorStatus:
         """Give the account, consistent in itself."""
+        account = self._account
         with self._wakeup:
             return CollectorStatus(
                 name=self.name,
-                accepted=self._accepted,
-                delivered=self._delivered,
-                rejected=self._rejected,
-                dropped=sum(self._dropped.values()),
+                accepted=account.accepted,
+                delivered=account.delivered,
+                dead_lettered=account.dead_lettered,
+                dropped=sum(account.dropped.values()),
                 queued=self._queue.records,
                 queued_bytes=self._queue.size_bytes,
-                dropped_by_reason=dict(self._dropped),
-                failed_attempts=self._failed_attempts,
-                retrying=self._retry_at_ns is not None,
-                last_error=self._last_error,
+                dropped_by_reason=dict(account.dropped),
+                failed_attempts=account.failed_attempts,
+                retrying=self._retry.at_ns is not None,
+                credentials_refused=self._retry.refused,
+                last_error=account.last_error,
             )
 
     def _poke(self) -> None:
@@ -241,77 +255,99 @@ class DeliveryWorker:
         self._poked = True
         self._wakeup.notify()
 
-    def _drop(self, reason: str, count: int) -> None:
-        self._dropped[reason] = self._dropped.get(reason, 0) + count
+    def _is_batch_full(self) -> bool:
+        config, queue = self.config, self._queue
+        return queue.records >= config.batch_records or queue.size_bytes >= config.batch_bytes
 
     def _choose(self, now_ns: int) -> tuple[Sequence[Record], int | None]:
         """Find the batch that is due, or when one will be."""
-        waiting = self._queue.records
-        if not waiting:
+        if not self._queue.records:
             self._batch_due_ns = None
             return (), None
-        if self._retry_at_ns is not None:
-            if now_ns < self._retry_at_ns:
-                return (), self._retry_at_ns
-            self._retry_at_ns = None
-        elif waiting < self.config.batch_records and not self._hurried():
+        retry_at_ns = self._retry.at_ns
+        if retry_at_ns is not None:
+            if now_ns < retry_at_ns:
+                return (), retry_at_ns
+        elif not (self._portions.pending or self._is_batch_full() or self._is_hurried()):
             if self._batch_due_ns is None:
                 self._batch_due_ns = now_ns + self._batch_age_ns
             if now_ns < self._batch_due_ns:
                 return (), self._batch_due_ns
-        return self._queue.take(self.config.batch_records), None
+        batch = self._queue.take(self.config.batch_records, self.config.batch_bytes)
+        return self._portions.begin(batch), None
 
-    def _hurried(self) -> bool:
-        return self._closing or self._left() < self._flush_until
+    def _is_hurried(self) -> bool:
+        return self._closing or self._account.left < self._flush_until
 
-    def _left(self) -> int:
-        """Count the records that were queued and are no longer."""
-        left = self._delivered + self._rejected
-        if self.config.when_full is WhenFull.DROP_OLDEST:
-            # Otherwise those that are dropped never were in the queue.
-            left += self._dropped.get(DROPPED_RECORDS, 0) + self._dropped.get(DROPPED_BYTES, 0)
-        return left
+    def _keep(self, batch: Sequence[Record], outcome: Outcome) -> Mapping[str, int]:
+        """Put the refused records with the dead letters; give those that are lost by reason."""
+        if self._dead_letters is None:
+            return {DROPPED_REFUSED: outcome.rejected}
+        return self._dead_letters.add(
+            batch[outcome.delivered : outcome.delivered + outcome.rejected],
+            reason=f"{type(outcome.error).__name__}: {outcome.error}",
+            time_ns=self._clock.time_ns(),
+            attempts=self._portions.attempts,
+        )
 
-    def _settle(self, outcome: Outcome, now_ns: int) -> tuple[int | None, float]:
-        self._queue.acknowledge(outcome.delivered + outcome.rejected)
-        self._delivered += outcome.delivered
-        self._rejected += outcome.rejected
+    def _settle(
+        self, outcome: Outcome, lost: Mapping[str, int], now_ns: int
+    ) -> tuple[int | None, float]:
+        account, portions = self._account, self._portions
+        done = outcome.delivered + outcome.rejected
+        if done:
+            self._queue.acknowledge(done)
+            portions.settle(done)
+        account.left += done
+        account.delivered += outcome.delivered
+        account.dead_lettered += outcome.rejected - sum(lost.values())
+        for reason, count in lost.items():
+            account.drop(reason, count)
         if outcome.error is not None:
-            self._last_error = f"{type(outcome.error).__name__}: {outcome.error}"
+            account.note(outcome.error)
+        if outcome.split:
+            portions.split()
         if not outcome.retry:
-            self._attempt = 0
+            self._retry.succeed()
             # A batch that was cut short goes on at once; a new one may grow for its time.
             self._batch_due_ns = now_ns if outcome.error is not None else None
             return (now_ns if self._queue.records else None), 0.0
-        self._failed_attempts += 1
-        self._asked_to_wait = outcome.retry_after is not None
-        self._attempt = 1 if outcome.delivered else self._attempt + 1
-        delay_seconds = retry_delay_seconds(
-            self._attempt,
-            initial=self.config.retry_initial_seconds,
-            longest=self.config.retry_max_seconds,
-            retry_after=outcome.retry_after,
-            random=self._random,
-        )
-        self._retry_at_ns = now_ns + round(delay_seconds * _NANOSECONDS)
-        return self._retry_at_ns, delay_seconds
+        account.failed_attempts += 1
+        delay_seconds = self._retry.fail(outcome, now_ns)
+        return self._retry.at_ns, delay_seconds
 
-    def _report(self, outcome: Outcome, now_ns: int, delay_seconds: float) -> None:
-        if outcome.error is None:
-            return
+    def _report(
+        self,
+        outcome: Outcome,
+        error: Exception,
+        now_ns: int,
+        delay_seconds: float,
+        *,
+        gave_up: bool,
+    ) -> None:
+        report = self._reporter.report
         if outcome.retry:
-            self._reporter.report(
-                "delivery_failed", outcome.error, now_ns, retry_in_seconds=round(delay_seconds, 3)
-            )
+            event = "credentials_refused" if outcome.refused else "delivery_failed"
+            report(event, error, now_ns, retry_in_seconds=round(delay_seconds, 3))
+        elif outcome.split:
+            # The single records will tell; a mistake of the plugin is told with its first sign.
+            if outcome.is_bug:
+                report("collector_raised", error, now_ns, records=0)
         else:
-            event = "collector_raised" if outcome.is_bug else "records_rejected"
-            self._reporter.report(event, outcome.error, now_ns, records=outcome.rejected)
+            event = "collector_raised" if outcome.is_bug else "records_refused"
+            event = "delivery_given_up" if gave_up else event
+            kept_in = (
+                self._dead_letters.place
+                if self._dead_letters is not None
+                else "nowhere: set delivery.state_directory to keep them"
+            )
+            report(event, error, now_ns, records=outcome.rejected, kept_in=kept_in)
 
     def _lifecycle(self, method: str, now_ns: int) -> None:
         error = self._adapter.call(method)
         if error is not None:
             with self._wakeup:
-                self._last_error = f"{type(error).__name__}: {error}"
+                self._account.note(error)
             self._reporter.report(f"{method}_failed", error, now_ns)
 
     def _run(self) -> None:
@@ -332,7 +368,7 @@ class DeliveryWorker:
             if not self._closing or self._give_up_ns is None:
                 return False
             # A retry that could only come after the deadline will not come at all.
-            next_ns = max(now_ns, self._retry_at_ns or now_ns)
+            next_ns = max(now_ns, self._retry.at_ns or now_ns)
             return not self._queue.records or next_ns >= self._give_up_ns
 
     def _wait(self, again_ns: int | None) -> None:

@@ -9,11 +9,13 @@ import pytest
 from trireme_collector import (
     RECORD_TYPES,
     ConfigError,
+    DeliveryError,
     FlowRecord,
     NullCollector,
     PacketReport,
     PermanentDeliveryError,
     PluginError,
+    RefusedCredentialsError,
     RetryableDeliveryError,
     TraceReport,
 )
@@ -84,12 +86,12 @@ def test_a_simple_collector_that_refuses_one_record(error: Exception, is_bug: bo
         (RetryableDeliveryError("x", delivered=3), 3, 0, True),
         (RetryableDeliveryError("x", delivered=99), 4, 0, True),
         (RetryableDeliveryError("x", delivered=-1), 0, 0, True),
-        (PermanentDeliveryError("x"), 0, 4, False),
-        (PermanentDeliveryError("x", delivered=1), 1, 3, False),
+        (PermanentDeliveryError("x", splittable=False), 0, 4, False),
+        (PermanentDeliveryError("x", delivered=1, splittable=False), 1, 3, False),
+        (PermanentDeliveryError("x", delivered=3), 3, 1, False),
         (PermanentDeliveryError("x", delivered=1, rejected=1), 1, 1, False),
         (PermanentDeliveryError("x", delivered=1, rejected=99), 1, 3, False),
         (PermanentDeliveryError("x", delivered=0, rejected=0), 0, 1, False),
-        (ValueError("x"), 0, 4, False),
     ],
 )
 def test_what_a_batch_collector_raises_is_kept_within_its_batch(
@@ -98,7 +100,36 @@ def test_what_a_batch_collector_raises_is_kept_within_its_batch(
     outcome = adapt(FailingCollector([error]), name="x").deliver(BATCH)
     assert (outcome.delivered, outcome.rejected, outcome.retry) == (delivered, rejected, retry)
     assert outcome.error is error
-    assert outcome.is_bug is isinstance(error, ValueError)
+    assert (outcome.is_bug, outcome.split, outcome.refused) == (False, False, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "delivered"),
+    [
+        (PermanentDeliveryError("x"), 0),
+        (PermanentDeliveryError("x", delivered=2), 2),
+        (DeliveryError("x", delivered=1), 1),
+        (ValueError("x"), 0),
+    ],
+)
+def test_what_is_refused_together_is_to_be_divided(error: Exception, delivered: int) -> None:
+    outcome = adapt(FailingCollector([error]), name="x").deliver(BATCH)
+    is_bug = isinstance(error, ValueError)
+    assert outcome == Outcome(delivered=delivered, error=error, split=True, is_bug=is_bug)
+
+
+@pytest.mark.parametrize("error", [PermanentDeliveryError("x"), KeyError("x")])
+def test_a_single_record_cannot_be_divided(error: Exception) -> None:
+    outcome = adapt(FailingCollector([error]), name="x").deliver(BATCH[:1])
+    assert (outcome.rejected, outcome.split) == (1, False)
+
+
+@pytest.mark.parametrize("collector", [OnlyPackets, FailingCollector])
+def test_refused_credentials_are_not_the_fault_of_the_records(collector: type) -> None:
+    error = RefusedCredentialsError("who are you?")
+    given = {0: error} if collector is OnlyPackets else [error]
+    outcome = adapt(collector(given), name="x").deliver(BATCH)
+    assert outcome == Outcome(delivered=0, error=error, retry=True, refused=True)
 
 
 @pytest.mark.parametrize("nothing", [object(), 3, None])

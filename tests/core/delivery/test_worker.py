@@ -15,11 +15,13 @@ from trireme_collector import (
     DeliveryConfig,
     PacketReport,
     PermanentDeliveryError,
+    RefusedCredentialsError,
     RetryableDeliveryError,
 )
 from trireme_collector.delivery import (
     DROPPED_CLOSED,
     DROPPED_RECORDS,
+    DROPPED_REFUSED,
     CollectorStatus,
     DeliveryWorker,
     WhenFull,
@@ -56,8 +58,14 @@ def put(worker: DeliveryWorker, *which: int) -> None:
     worker.put(reports(*which), [100] * len(which))
 
 
+def drain(worker: DeliveryWorker, now: int) -> None:
+    again = worker.step(now)
+    while again is not None and again <= now:
+        again = worker.step(now)
+
+
 def balances(status: CollectorStatus) -> bool:
-    gone = status.delivered + status.rejected + status.dropped
+    gone = status.delivered + status.dead_lettered + status.dropped
     return status.accepted == gone + status.queued
 
 
@@ -124,20 +132,21 @@ def test_one_bad_record_costs_one_record() -> None:
     worker.step(0)
     assert numbers(collector.records) == [1, 3]
     status = worker.status()
-    assert (status.delivered, status.rejected, status.queued) == (2, 1, 0)
+    assert (status.delivered, status.dropped, status.queued) == (2, 1, 0)
 
 
-def test_a_mistake_of_the_plugin_costs_its_batch_and_is_reported_once() -> None:
+def test_a_mistake_of_the_plugin_is_treated_alike_and_reported_once() -> None:
     collector = FailingCollector(always=lambda: ValueError("oops"))
     worker = make(collector)
     with capture_logs() as logs:
         for second in range(61):
             put(worker, 1, 2, 3)
-            worker.step(second * SECOND)
-    assert worker.status().rejected == 183
+            drain(worker, second * SECOND)
+    assert worker.status().dropped_by_reason == {DROPPED_REFUSED: 183}
+    # Three records need five calls: all, one, two, and those two one by one.
     assert [(log["event"], log["not_logged"]) for log in logs] == [
         ("collector_raised", 0),
-        ("collector_raised", 59),
+        ("collector_raised", 299),
     ]
     assert logs[0]["error"] == "ValueError: oops"
     assert logs[0]["collector"] == "x"
@@ -299,10 +308,12 @@ OUTCOMES = st.one_of(
         st.one_of(st.none(), st.floats(0, 9)),
     ),
     st.builds(
-        lambda d, r: PermanentDeliveryError("p", delivered=d, rejected=r),
+        lambda d, r, s: PermanentDeliveryError("p", delivered=d, rejected=r, splittable=s),
         st.integers(0, 4),
         st.one_of(st.none(), st.integers(0, 4)),
+        st.booleans(),
     ),
+    st.just(RefusedCredentialsError("c")),
     st.just(ValueError("bug")),
 )
 
