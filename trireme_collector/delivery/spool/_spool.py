@@ -1,0 +1,392 @@
+"""A spool: records on disk between those who report them and those who deliver them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trireme_collector.delivery._config import WhenFull
+from trireme_collector.delivery.spool import crash_points
+from trireme_collector.delivery.spool._account import Account
+from trireme_collector.delivery.spool._config import FsyncMode, SpoolConfig, StartAt
+from trireme_collector.delivery.spool._damage import DamageKeeper
+from trireme_collector.delivery.spool._directory import lock_directory, prepare_directory
+from trireme_collector.delivery.spool._files import Files
+from trireme_collector.delivery.spool._frames import HEAD_BYTES, encode_frames
+from trireme_collector.delivery.spool._ledger import Ledger
+from trireme_collector.delivery.spool._log import SegmentLog
+from trireme_collector.delivery.spool._portions import split_payloads
+from trireme_collector.delivery.spool._reader import LOST_MISSING, SpoolReader
+from trireme_collector.delivery.spool._recovery import Recovery, recover
+from trireme_collector.delivery.spool._status import (
+    DROPPED_FULL,
+    DROPPED_IO_ERROR,
+    DROPPED_NO_SPACE,
+    DROPPED_OVERSIZE,
+    Appended,
+    SpoolStatus,
+)
+from trireme_collector.delivery.spool._storage import Storage, SystemStorage
+from trireme_collector.delivery.spool.crash_points import CrashPoint, reach
+from trireme_collector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from trireme_collector.delivery.spool._account import ReaderAccount
+    from trireme_collector.delivery.spool._segment import Segment
+
+__all__ = ["Spool"]
+
+_NANOSECONDS = 1_000_000_000
+_RETRY_NS = _NANOSECONDS
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Spool:
+    """Records in one directory, between one intake and any number of readers.
+
+    Build it with `Spool.open`. Appending and reading may be done from different threads. The
+    owner calls `tick` at least as often as `SpoolConfig.fsync_interval_seconds` says, best from
+    a thread that nobody waits for: it is what syncs.
+
+    Attributes:
+        files: The files of the directory.
+        log: The segments.
+        lock: Held around every change.
+        recovery: What the start found.
+    """
+
+    def __init__(self, files: Files, config: SpoolConfig, lock_descriptor: int, epoch: int) -> None:
+        """Recover; `open` is the way in."""
+        self.files = files
+        self.lock = threading.RLock()
+        self._config = config
+        self._lock_descriptor = lock_descriptor
+        self._keeper = DamageKeeper(files, config.damaged_bytes)
+        found = recover(files, config, self._keeper, int.from_bytes(os.urandom(7), "little"))
+        self.recovery: Recovery = found.recovery
+        self.log = SegmentLog(files, config, self.lock, found.state.seed, epoch)
+        self.log.adopt(found.segments, found.next_sequence, found.generation)
+        self.log.durable = found.durable
+        if config.fsync is not FsyncMode.NEVER and found.durable < found.next_sequence:
+            self.log.doubtful_end = found.next_sequence
+        self._interval_ns = round(config.fsync_interval_seconds * _NANOSECONDS)
+        self._syncs = config.fsync is not FsyncMode.NEVER
+        self._ledger = Ledger(files, self.log, self.lock, found.state, syncs=self._syncs)
+        self._readers: dict[str, SpoolReader] = {}
+        self._sync_at_ns: int | None = None
+        self._retry_at_ns = 0
+        self._write_failures = self._sync_failures = 0
+        self._last_error = ""
+        self._closed = False
+        oldest = self.log.segments[0].first if self.log.segments else self.log.next_sequence
+        for account in self._ledger.accounts.values():
+            account.lose(account.position, oldest, LOST_MISSING)
+        if not self.recovery.created:
+            self._ledger.save()
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | os.PathLike[str],
+        config: SpoolConfig | None = None,
+        *,
+        epoch: int = 0,
+        storage: Storage | None = None,
+    ) -> Spool:
+        """Open a directory, or make it, and recover what is in it.
+
+        Args:
+            directory: Where the spool lies; nothing else may.
+            config: Bounds and durability.
+            epoch: The start of the program, nanoseconds since 1970 UTC; it is noted in segments.
+            storage: The system, or what stands for it in tests.
+
+        Raises:
+            ConfigError: The directory cannot be used, another instance uses it, or a newer
+                version wrote it; nothing was changed.
+        """
+        config = config or SpoolConfig()
+        config.check()
+        crash_points.arm_from_environment()
+        path = str(Path(directory).absolute())
+        storage = storage or SystemStorage()
+        prepare_directory(storage, path)
+        files = Files(storage, path)
+        descriptor = lock_directory(files)
+        reach(CrashPoint.OPEN_LOCKED)
+        try:
+            spool = cls(files, config, descriptor, epoch)
+        except OSError as error:
+            files.close(descriptor)
+            msg = f"spool {path}: cannot be made ready: {error.strerror or error}; check the disk"
+            raise ConfigError(msg) from error
+        except BaseException:
+            files.close(descriptor)
+            raise
+        reach(CrashPoint.OPEN_RECOVERED)
+        return spool
+
+    def __enter__(self) -> Self:
+        """Do nothing: it is open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def append(self, payloads: Sequence[bytes], now_ns: int) -> Appended:
+        """Take records: what is counted as taken lies on disk, in the hands of the kernel at least.
+
+        Args:
+            payloads: The bytes of each record.
+            now_ns: The time of a clock that does not jump.
+
+        Raises:
+            ValueError: The spool is closed.
+        """
+        with self.lock:
+            if self._closed:
+                raise ValueError("the spool is closed")
+            first = self.log.next_sequence
+            portions, oversize = split_payloads(payloads, self._config.segment_bytes)
+            if oversize:
+                self._ledger.refuse(oversize, DROPPED_OVERSIZE)
+            for portion in portions:
+                self._append(portion)
+            end = self.log.next_sequence
+        if self._config.fsync is FsyncMode.ALWAYS and end > first:
+            self._sync(now_ns)
+        return Appended(
+            first=first,
+            count=end - first,
+            refused=len(payloads) - (end - first),
+            durable=self.log.durable >= end,
+        )
+
+    def reader(self, name: str, start: StartAt = StartAt.OLDEST) -> SpoolReader:
+        """Give the reader of a name; it goes on where it was.
+
+        Args:
+            name: Its name; each has one position.
+            start: Where it begins if it was never there before.
+        """
+        with self.lock:
+            if name in self._readers:
+                return self._readers[name]
+            account = self._ledger.accounts.get(name)
+            if account is None:
+                log = self.log
+                at_end = start is StartAt.END or not log.segments
+                position = log.next_sequence if at_end else log.segments[0].first
+                self._ledger.accounts[name] = account = Account(name, position)
+                self._ledger.save()
+            reader = self._readers[name] = SpoolReader(self, account)
+            return reader
+
+    @property
+    def reader_names(self) -> tuple[str, ...]:
+        """The readers that segments are kept for, opened or not."""
+        with self.lock:
+            return tuple(self._ledger.accounts)
+
+    def remove_reader(self, name: str) -> ReaderAccount | None:
+        """Forget a reader: nothing is kept for it any more.
+
+        Returns:
+            Its last account, or None if there is no such reader.
+        """
+        with self.lock:
+            reader = self._readers.pop(name, None)
+            if reader is not None:
+                reader.release()
+            account = self._ledger.accounts.pop(name, None)
+            if account is None:
+                return None
+            self._ledger.save()
+            return account.balance(self.log.next_sequence)
+
+    def tick(self, now_ns: int) -> int:
+        """Do what is due: sync, keep the positions, remove what everybody has passed.
+
+        Failures of the disk are counted, shown in `status`, and tried again.
+
+        Args:
+            now_ns: The time of a clock that does not jump.
+
+        Returns:
+            When to come again.
+        """
+        if self._sync_at_ns is not None and now_ns < self._sync_at_ns:
+            return self._sync_at_ns
+        self._sync_at_ns = now_ns + self._interval_ns
+        if self._syncs:
+            self._sync(now_ns)
+        self._ledger.save_synced()
+        with self.lock:
+            self.log.retry_removals()
+            self._remove_before(min(self._ledger.lowest(), self._ledger.synced_lowest))
+            self.log.settle_doubt(self._ledger.lowest())
+        return self._sync_at_ns
+
+    def status(self) -> SpoolStatus:
+        """Give the state of everything, consistent in itself."""
+        with self.lock:
+            log = self.log
+            return SpoolStatus(
+                next_sequence=log.next_sequence,
+                durable_sequence=log.durable,
+                size_bytes=log.total_bytes,
+                segments=len(log.segments),
+                refused=dict(self._ledger.refused),
+                damage=msgspec.structs.replace(self._ledger.damage),
+                write_failures=self._write_failures,
+                sync_failures=self._sync_failures,
+                state_failures=self._ledger.failures,
+                rewrites=log.rewrites,
+                last_error=self._last_error or self._ledger.last_error,
+                readers=tuple(a.balance(log.next_sequence) for a in self._ledger.accounts.values()),
+            )
+
+    def close(self) -> None:
+        """Sync, keep the positions, and let go of the directory; a second call does nothing."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+        reach(CrashPoint.CLOSE_BEGUN)
+        if self._syncs:
+            self._retry_at_ns = 0
+            self._sync(0)
+        with self.lock:
+            for reader in self._readers.values():
+                reader.release()
+            self._ledger.changed = True
+            self._ledger.save()
+        self._ledger.save_synced()
+        with self.lock:
+            self.log.close()
+            self.files.close(self._lock_descriptor)
+        reach(CrashPoint.CLOSE_DONE)
+
+    def save_positions(self) -> None:
+        """Keep the accounts as they are now; a reader calls it."""
+        reach(CrashPoint.ACKNOWLEDGE_BEGUN)
+        self._ledger.save()
+
+    def note_damage(self, segment: Segment, ranges: list[tuple[int, int]]) -> None:
+        """Count damaged ranges and keep them aside; a reader calls it."""
+        for begin, end in ranges:
+            kept = self._keeper.keep(segment, begin, end)
+            if kept is None:
+                continue
+            self._ledger.damage.ranges += 1
+            self._ledger.damage.range_bytes += end - begin
+            self._ledger.damage.unkept += not kept
+        self._ledger.changed = True
+
+    def _append(self, portion: Sequence[bytes]) -> None:
+        log = self.log
+        data = encode_frames(portion, log.next_sequence, log.seed)
+        if log.total_bytes + log.room_needed(len(data)) > self._config.max_bytes:
+            portion = self._fit(portion, len(data))
+            if not portion:
+                return
+            data = encode_frames(portion, log.next_sequence, log.seed)
+        while True:
+            try:
+                log.append(data, len(portion))
+            except OSError as error:
+                self._write_failures += 1
+                self._last_error = str(error)
+                full = error.errno in _NO_SPACE
+                if full and (self._remove_passed() or self._drop_oldest()):
+                    continue
+                self._ledger.refuse(len(portion), DROPPED_NO_SPACE if full else DROPPED_IO_ERROR)
+            return
+
+    def _fit(self, portion: Sequence[bytes], size: int) -> Sequence[bytes]:
+        """Make room as the policy says; give the records for which there is room."""
+        log = self.log
+        allowed = self._config.max_bytes
+        while log.total_bytes + log.room_needed(size) > allowed:
+            if not (self._remove_passed() or self._drop_oldest()):
+                break
+        room = allowed - log.total_bytes - (log.room_needed(size) - size)
+        count = 0
+        for payload in portion:
+            room -= len(payload) + HEAD_BYTES
+            if room < 0:
+                break
+            count += 1
+        if count < len(portion):
+            self._ledger.refuse(len(portion) - count, DROPPED_FULL)
+        return portion[:count]
+
+    def _drop_oldest(self) -> bool:
+        """Give up the oldest segment if the policy says so; say whether there is room now."""
+        segments = self.log.segments
+        if self._config.when_full is not WhenFull.DROP_OLDEST or len(segments) < 2:
+            return False
+        end = segments[1].first
+        for name, account in self._ledger.accounts.items():
+            reader = self._readers.get(name)
+            if reader is None:
+                account.lose(account.position, end, DROPPED_FULL)
+            else:
+                reader.lose_oldest(end, DROPPED_FULL)
+        self._ledger.save()
+        reach(CrashPoint.DROP_COUNTED)
+        self.log.remove(segments[0])
+        return True
+
+    def _lowest(self) -> int:
+        positions = [account.position for account in self._ledger.accounts.values()]
+        return min(positions, default=0)
+
+    def _remove_passed(self) -> bool:
+        """Remove the segments that every reader has passed; say whether there were any."""
+        lowest = self._ledger.lowest()
+        segments = self.log.segments
+        if len(segments) < 2 or segments[1].first > lowest:
+            return False
+        # After a loss of power an older position must not miss what was delivered.
+        if self._ledger.synced_lowest < lowest and not self._ledger.save_synced_now():
+            return False
+        return self._remove_before(lowest)
+
+    def _remove_before(self, lowest: int) -> bool:
+        victims = [one for one, two in pairwise(self.log.segments) if two.first <= lowest]
+        for victim in victims:
+            reach(CrashPoint.REMOVE_BEGUN)
+            self.log.remove(victim)
+            reach(CrashPoint.REMOVE_DONE)
+        return bool(victims)
+
+    def _sync(self, now_ns: int) -> None:
+        if self.log.is_synced:
+            return
+        if self._retry_at_ns and now_ns < self._retry_at_ns:
+            return
+        try:
+            self.log.sync()
+        except OSError as error:
+            self._sync_failures += 1
+            self._last_error = str(error)
+            self._retry_at_ns = now_ns + _RETRY_NS
+        else:
+            self._retry_at_ns = 0
