@@ -47,6 +47,7 @@ class Exchange:
         self._options = options
         self._context = context
         self._transport: httpx2.HTTPTransport | None = None
+        self._offers_http2 = options.http2
         self._watchdog = _Watchdog()
         self._extensions: dict[str, object] = {
             "timeout": {
@@ -82,8 +83,14 @@ class Exchange:
             except Exception as error:
                 # Whatever a peer makes the library raise must not cost records: it is tried
                 # again, on a new connection.
+                reason = self._explain(error)
+                if self._watchdog.is_sending_http2:
+                    # An answer before the end of the request, such as 413, leaves the library
+                    # waiting for room to send the rest. Over HTTP/1.1 it sees such answers.
+                    self._offers_http2 = False
+                    reason += "; the request did not get through: HTTP/1.1 is spoken from now on"
                 self.close()
-                raise ExchangeError(self._explain(error)) from error
+                raise ExchangeError(reason) from error
         if not is_whole:
             self.close()
         return answer
@@ -105,7 +112,7 @@ class Exchange:
             self._transport = httpx2.HTTPTransport(
                 verify=False if self._context is None else self._context,
                 trust_env=False,
-                http2=options.http2,
+                http2=self._offers_http2,
                 limits=httpx2.Limits(
                     max_connections=1,
                     max_keepalive_connections=1 if keep else 0,
@@ -155,10 +162,11 @@ class _Watchdog:
         self._stream: _NetworkStream | None = None
         self._connecting: socket.socket | None = None
         self.is_expired = False
+        self.is_sending_http2 = False
 
     @contextlib.contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        self.is_expired = False
+        self.is_expired = self.is_sending_http2 = False
         timer = threading.Timer(seconds, self._expire)
         timer.daemon = True
         timer.start()
@@ -172,7 +180,10 @@ class _Watchdog:
                     self._connecting = None
 
     def trace(self, event: str, info: Mapping[str, object]) -> None:
-        """Take down the connection, as the library tells of it."""
+        """Take down the connection and how far a request is, as the library tells of it."""
+        if event.startswith("http2.send_request_body."):
+            self.is_sending_http2 = not event.endswith(".complete")
+            return
         if not event.endswith(("connect_tcp.complete", "start_tls.complete")):
             return
         stream = cast("_NetworkStream", info["return_value"])
