@@ -67,14 +67,18 @@ def demo(ctx: click.Context, backend: str, *, refuse: bool, replay: bool, as_jso
 
 
 def _means(ctx: click.Context) -> list[str]:
-    """Say what is missing; without root, begin again as root of a user namespace."""
+    """Say what is missing; without capabilities, begin again as root of a user namespace."""
     import os
     import subprocess
     import sys
 
-    from trireme_datapath.kernel.namespaces import in_user_namespace, missing_means
+    from trireme_datapath.kernel.namespaces import (
+        in_user_namespace,
+        may_make_networks,
+        missing_means,
+    )
 
-    if os.geteuid() == 0 or os.environ.get(_INSIDE):
+    if may_make_networks() or os.environ.get(_INSIDE):
         return missing_means()
     try:
         tried = subprocess.run(  # noqa: S603  unshare, as the administrator's path has it

@@ -32,12 +32,14 @@ __all__ = [
     "Namespace",
     "Network",
     "in_user_namespace",
+    "may_make_networks",
     "missing_means",
 ]
 
 _T = TypeVar("_T")
 
 _CLONE_NEWNET: Final = 0x40000000
+_NEEDED_CAPABILITIES: Final = 1 << 12 | 1 << 21  # CAP_NET_ADMIN and CAP_SYS_ADMIN
 _COMMAND_SECONDS: Final = 20
 _LINK_SECONDS: Final = 5
 _POLL_SECONDS: Final = 0.02
@@ -50,6 +52,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def in_user_namespace(command: Sequence[str]) -> list[str]:
     """Give the command that runs another one as root of a user namespace of its own."""
     return ["unshare", "--user", "--map-root-user", "--", *command]
+
+
+def may_make_networks() -> bool:
+    """Whether this process has the capabilities for it; root in a container may lack them."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return os.geteuid() == 0
+    held = next(
+        (line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0"
+    )
+    return int(held, 16) & _NEEDED_CAPABILITIES == _NEEDED_CAPABILITIES
 
 
 def _run(command: Sequence[str], purpose: str) -> subprocess.CompletedProcess[str]:

@@ -43,7 +43,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_the_means_it_says_what_is_missing_and_replays(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(namespaces, "may_make_networks", lambda: True)
     monkeypatch.setattr(namespaces, "missing_means", lambda: ["the program ip is not installed"])
     assert cli.main(["demo"]) == ExitCode.OK
     out = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_without_the_means_it_says_what_is_missing_and_replays(
 def test_without_root_and_user_namespaces_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(namespaces, "may_make_networks", lambda: False)
     refused = subprocess.CompletedProcess[str]([], 1, "", "unshare: Operation not permitted")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: refused)
     assert cli.main(["demo", "--json"]) == ExitCode.OK
@@ -75,7 +75,7 @@ def test_without_root_and_user_namespaces_it_says_so(
 def test_without_root_it_begins_again_inside_a_user_namespace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(namespaces, "may_make_networks", lambda: False)
     works = subprocess.CompletedProcess[str]([], 0, "", "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: works)
     begun: list[tuple[list[str], dict[str, str]]] = []
