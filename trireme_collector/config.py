@@ -31,7 +31,7 @@ import msgspec
 
 from trireme_collector._host_name import host_name
 from trireme_collector.aggregation import AggregationConfig
-from trireme_collector.delivery import DeliveryConfig, adapt
+from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.hookspecs import CollectorContext
 from trireme_collector.pipeline import build_pipeline
@@ -174,7 +174,12 @@ class LoadedConfiguration(Generic[ConfigurationT]):
         wrong: list[tuple[str, TriremeError]] = []
         for collector in self.collectors:
             context = CollectorContext(name=collector.name, instance=self.settings.instance)
+            delivery = collector.delivery
             try:
+                if delivery.state_directory:
+                    DeadLetterFile(
+                        delivery.state_directory, collector.name, delivery.dead_letter_bytes
+                    ).open()
                 opened = adapt(
                     collector.spec.factory(collector.options, context), name=collector.name
                 )

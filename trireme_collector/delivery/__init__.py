@@ -6,6 +6,11 @@ from trireme_collector.delivery._adapter import Adapter, Outcome, adapt
 from trireme_collector.delivery._backoff import LONGEST_RETRY_AFTER_SECONDS, retry_delay_seconds
 from trireme_collector.delivery._clock import Clock, SystemClock
 from trireme_collector.delivery._config import DeliveryConfig, WhenFull
+from trireme_collector.delivery._dead_letter_editor import (
+    DeadLetterEditor,
+    StoredLetter,
+    read_letters,
+)
 from trireme_collector.delivery._queue import (
     DROPPED_BYTES,
     DROPPED_RECORDS,
@@ -15,17 +20,33 @@ from trireme_collector.delivery._queue import (
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._size import estimate_size
 from trireme_collector.delivery._status import DROPPED_CLOSED, DROPPED_REFUSED, CollectorStatus
-from trireme_collector.delivery._worker import DeadLetters, DeliveryWorker
+from trireme_collector.delivery._worker import DeliveryWorker
+from trireme_collector.delivery.dead_letters import (
+    DROPPED_LETTERS_FAILED,
+    DROPPED_LETTERS_FULL,
+    SERVICE_STATE_DIRECTORY,
+    DeadLetter,
+    DeadLetterFile,
+    DeadLetters,
+    dead_letter_names,
+    dead_letter_path,
+)
 
 __all__ = [
     "DROPPED_BYTES",
     "DROPPED_CLOSED",
+    "DROPPED_LETTERS_FAILED",
+    "DROPPED_LETTERS_FULL",
     "DROPPED_RECORDS",
     "DROPPED_REFUSED",
     "LONGEST_RETRY_AFTER_SECONDS",
+    "SERVICE_STATE_DIRECTORY",
     "Adapter",
     "Clock",
     "CollectorStatus",
+    "DeadLetter",
+    "DeadLetterEditor",
+    "DeadLetterFile",
     "DeadLetters",
     "DeliveryConfig",
     "DeliveryWorker",
@@ -33,9 +54,13 @@ __all__ = [
     "MemoryQueue",
     "Outcome",
     "RecordQueue",
+    "StoredLetter",
     "SystemClock",
     "WhenFull",
     "adapt",
+    "dead_letter_names",
+    "dead_letter_path",
     "estimate_size",
+    "read_letters",
     "retry_delay_seconds",
 ]

@@ -11,6 +11,10 @@ __all__ = ["DeliveryConfig", "WhenFull"]
 
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
+_Directory = Annotated[
+    str, msgspec.Meta(pattern=r"^(/.*)?$", extra={"expected": "an absolute path"})
+]
+
 
 class WhenFull(enum.StrEnum):
     """Which records are given up when a queue is full."""
@@ -32,6 +36,10 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         retry_initial_seconds: The pause after the first failure; it doubles each time.
         retry_max_seconds: The longest pause of our own choice.
         give_up_seconds: How long a batch is tried before it goes to the dead letters; 0 for ever.
+        state_directory: Where the program keeps what outlives it, an absolute path. With it,
+            records that are refused for good are kept as dead letters; without it they are
+            dropped and counted.
+        dead_letter_bytes: How large the file of dead letters may become.
         log_interval_seconds: How often a repeating failure is logged, with its count.
     """
 
@@ -44,4 +52,6 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retry_initial_seconds: _Positive = 0.5
     retry_max_seconds: _Positive = 60.0
     give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    state_directory: _Directory = ""
+    dead_letter_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 64 * 1024 * 1024
     log_interval_seconds: _Positive = 60.0

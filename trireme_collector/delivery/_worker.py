@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as _random
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from trireme_collector.delivery._status import (
     Account,
     CollectorStatus,
 )
+from trireme_collector.delivery.dead_letters import DeadLetterFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,40 +28,15 @@ if TYPE_CHECKING:
     from trireme_collector.delivery._adapter import Adapter, Outcome
     from trireme_collector.delivery._clock import Clock
     from trireme_collector.delivery._queue import RecordQueue
+    from trireme_collector.delivery.dead_letters import DeadLetters
     from trireme_collector.records import Record
 
-__all__ = ["DeadLetters", "DeliveryWorker"]
+__all__ = ["DeliveryWorker"]
 
 _NANOSECONDS = 1_000_000_000
 _LONGEST_WAIT_SECONDS = 60.0
 _FLUSH_AFTER_NS = _NANOSECONDS
 _NOTHING: Mapping[str, int] = {}
-
-
-class DeadLetters(Protocol):
-    """Where records go that will not be delivered."""
-
-    @property
-    def place(self) -> str:
-        """Name it, for messages."""
-        ...
-
-    def open(self) -> None:
-        """Check and mend it.
-
-        Raises:
-            ConfigError: It cannot be used.
-        """
-
-    def add(
-        self, records: Sequence[Record], *, reason: str, time_ns: int, attempts: int
-    ) -> Mapping[str, int]:
-        """Keep records; never raises.
-
-        Returns:
-            How many of them were lost nevertheless, by reason; mostly empty.
-        """
-        ...
 
 
 class DeliveryWorker:
@@ -73,7 +49,8 @@ class DeliveryWorker:
         adapter: The collector.
         config: Bounds, batches and retries.
         queue: Where records wait; one in memory by default.
-        dead_letters: Where records go that are refused for good; without it they are dropped.
+        dead_letters: Where records go that are refused for good; by default a file, if `config`
+            names a state directory. Otherwise they are dropped.
         clock: Where the thread takes the time from.
         random: Spreads the retries; numbers from 0 to 1.
     """
@@ -98,6 +75,8 @@ class DeliveryWorker:
             config.queue_records, config.queue_bytes, config.when_full
         )
         self._clock = clock or SystemClock()
+        if dead_letters is None and config.state_directory:
+            dead_letters = DeadLetterFile(config.state_directory, name, config.dead_letter_bytes)
         self._dead_letters = dead_letters
         self._reporter = FailureReporter(name, round(config.log_interval_seconds * _NANOSECONDS))
         self._batch_age_ns = round(config.batch_age_seconds * _NANOSECONDS)
