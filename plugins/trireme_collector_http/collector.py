@@ -6,14 +6,19 @@ import functools
 import importlib.util
 import secrets
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
-from trireme_collector import ConfigError, PermanentDeliveryError, RetryableDeliveryError
+from trireme_collector import (
+    ConfigError,
+    PermanentDeliveryError,
+    RefusedCredentialsError,
+    RetryableDeliveryError,
+)
+from trireme_collector.delivery import FailureReporter
 from trireme_collector_http._answers import Meaning, explain, judge, retry_after_seconds
 from trireme_collector_http._bodies import BodyForm, digest, is_numbered, render
 from trireme_collector_http._exchange import Exchange, ExchangeError
-from trireme_collector_http._room import Room
 from trireme_collector_http._secrets import Credentials, SecretError
 from trireme_collector_http._signature import sign
 from trireme_collector_http._tls import TlsError, build_context, fingerprint
@@ -32,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["HttpCollector"]
 
 _NANOSECONDS = 1_000_000_000
-_CREDENTIAL_PAUSE_SECONDS = 30.0  # many servers lock out who knocks faster with a wrong password
+_SIZE_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that bodies are too large
 _LOOPBACK = ("localhost", "127.", "::1")
+_TOO_LARGE = 413
 
 
 class _Unsettled(NamedTuple):
@@ -47,8 +53,7 @@ class _Unsettled(NamedTuple):
 class HttpCollector:
     """Posts records as JSON, one request a batch.
 
-    A batch counts as delivered when the server has answered with a status from 200 to 299. One
-    that is refused as a whole is divided until what is refused stands alone.
+    A batch counts as delivered when the server has answered with a status from 200 to 299.
 
     Args:
         options: Where records go and how.
@@ -70,7 +75,7 @@ class HttpCollector:
         self._shown_url = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._form = BodyForm(options.format, options.compression)
         self._credentials = Credentials(options)
-        self._room = Room(options.max_body_bytes)
+        self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._exchange: Exchange | None = None
         self._fingerprint: Fingerprint = ()
         self._unsettled: _Unsettled | None = None
@@ -99,16 +104,21 @@ class HttpCollector:
         """Post the records.
 
         Raises:
-            RetryableDeliveryError: The server is away, busy, or refuses the credential;
-                ``delivered`` says how many records it has taken.
-            PermanentDeliveryError: It refused records for good.
+            RefusedCredentialsError: The server does not accept who we are.
+            RetryableDeliveryError: It is away or busy; ``delivered`` says how many records it
+                has taken.
+            PermanentDeliveryError: It refused records for good, one or some of them together.
         """
         texts = render(batch)
         numbered = is_numbered(batch)
         done = 0
         while done < len(texts):
             stop, key = self._next(texts, done)
-            self._deliver_range(texts, done, stop, key, numbered=numbered)
+            answer = self._post(texts, done, stop, key, numbered=numbered)
+            meaning = judge(answer, self._options.retry_statuses)
+            if meaning is not Meaning.DELIVERED:
+                self._fail(answer, meaning, done, stop)
+            self._unsettled = None
             done = stop
 
     def reopen(self) -> None:
@@ -128,44 +138,7 @@ class HttpCollector:
             stop = start + unsettled.length
             if digest(texts[start:stop]) == unsettled.digest:
                 return stop, unsettled.key
-        return self._form.fitting(texts, start, self._room.size_bytes), ""
-
-    def _deliver_range(
-        self,
-        texts: Sequence[bytes],
-        start: int,
-        stop: int,
-        key: str = "",
-        *,
-        numbered: bool,
-        is_refused: bool = False,
-    ) -> None:
-        """Deliver some records, in halves if they are refused as a whole.
-
-        Args:
-            texts: The whole batch.
-            start: The first to deliver; those before it were.
-            stop: The one after the last.
-            key: The key of the request when it goes out again.
-            numbered: Whether the records have identities.
-            is_refused: Whether it is known that they would be refused together.
-        """
-        if not is_refused or stop - start == 1:
-            answer = self._post(texts, start, stop, key, numbered=numbered)
-            meaning = judge(answer, self._options.retry_statuses)
-            if meaning is Meaning.DELIVERED:
-                self._room.was_enough(_size(texts, start, stop))
-                return
-            if meaning is not Meaning.DIVIDE or stop - start == 1:
-                self._fail(answer, meaning, start, stop)
-            is_refused = answer.status != 413
-        middle = (start + stop) // 2
-        self._deliver_range(texts, start, middle, numbered=numbered)
-        # The first half was taken, so the second is what was refused; unless the size was.
-        self._deliver_range(texts, middle, stop, numbered=numbered, is_refused=is_refused)
-        if not is_refused:
-            # Not before: one long record may have been the reason, and has raised then.
-            self._room.was_too_much(_size(texts, start, middle))
+        return self._form.fitting(texts, start, self._options.max_body_bytes), ""
 
     def _post(
         self, texts: Sequence[bytes], start: int, stop: int, key: str, *, numbered: bool
@@ -194,25 +167,31 @@ class HttpCollector:
                 headers["webhook-id"] = key
                 headers["webhook-timestamp"] = str(seconds)
                 headers["webhook-signature"] = sign(keys, key, seconds, body)
-            answer = self._connected().post(body, headers)
+            return self._connected().post(body, headers)
         except (ExchangeError, SecretError, TlsError) as error:
             raise RetryableDeliveryError(self._message(str(error)), delivered=start) from error
-        if judge(answer) is Meaning.DELIVERED:
-            self._unsettled = None
-        return answer
 
-    def _fail(self, answer: Answer, meaning: Meaning, start: int, stop: int) -> None:
-        message = explain(answer, self._options.url, self._spoken_secrets())
-        if meaning is Meaning.CREDENTIAL_REFUSED:
-            message = f"the credential is refused: {message}; nothing is sent until it is accepted"
-        message = self._message(message)
+    def _fail(self, answer: Answer, meaning: Meaning, start: int, stop: int) -> NoReturn:
+        message = self._message(explain(answer, self._options.url, self._spoken_secrets()))
         if meaning in (Meaning.RETRY, Meaning.CREDENTIAL_REFUSED):
             asked = retry_after_seconds(answer.headers, self._time_ns())
-            if asked is None and meaning is Meaning.CREDENTIAL_REFUSED:
-                asked = _CREDENTIAL_PAUSE_SECONDS
-            raise RetryableDeliveryError(message, delivered=start, retry_after=asked)
+            if meaning is Meaning.RETRY:
+                raise RetryableDeliveryError(message, delivered=start, retry_after=asked)
+            message += "; it does not accept the token, the password or the certificate: mend it"
+            raise RefusedCredentialsError(message, delivered=start, retry_after=asked)
         self._unsettled = None
-        raise PermanentDeliveryError(message, delivered=start, rejected=stop - start)
+        refused = PermanentDeliveryError(message, delivered=start, rejected=stop - start)
+        if meaning is Meaning.DIVIDE and stop - start > 1:
+            # Together, that is: nobody knows which.
+            refused.rejected = None
+            if answer.status == _TOO_LARGE:
+                self._reporter.report(
+                    "body_too_large",
+                    refused,
+                    time.monotonic_ns(),
+                    remedy="set a smaller max_body_bytes, or a larger limit in the server",
+                )
+        raise refused
 
     def _connected(self) -> Exchange:
         """Give the connection, a new one if the certificates have changed."""
@@ -264,10 +243,6 @@ class HttpCollector:
 
     def _message(self, reason: str) -> str:
         return f"collector {self._name!r} cannot deliver to {self._shown_url}: {reason}"
-
-
-def _size(texts: Sequence[bytes], start: int, stop: int) -> int:
-    return sum(map(len, texts[start:stop])) + stop - start + 1
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from trireme_collector import PacketReport, decode_json
 from trireme_collector_http._bodies import BodyForm, digest, is_numbered, render
-from trireme_collector_http._room import Room
 from trireme_collector_http._signature import sign
 
 REPORTS = [PacketReport(packet_id=number, payload=b"\x00\xff") for number in range(3)]
@@ -95,23 +94,3 @@ def test_signatures_are_those_of_the_specification(
     assert sign([secret], message_id, timestamp, body) == expected
     two = sign([bytes(24), secret], message_id, timestamp, body)
     assert two.split(" ")[1] == expected
-
-
-def test_room_shrinks_to_what_was_taken_and_grows_back() -> None:
-    room = Room(1_000_000)
-    room.was_too_much(250_000)
-    assert room.size_bytes == 250_000
-    room.was_enough(1000)
-    assert room.size_bytes == 250_000, "a short batch says nothing about the limit"
-    for _ in range(200):
-        room.was_enough(room.size_bytes)
-    assert room.size_bytes == 1_000_000
-
-
-def test_one_long_record_does_not_make_every_batch_short() -> None:
-    room = Room(1_000_000)
-    room.was_too_much(10)
-    assert room.size_bytes == 65_536
-    small = Room(2000)
-    small.was_too_much(10)
-    assert small.size_bytes == 2000

@@ -10,8 +10,8 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
+import structlog
 
 from tests.plugins.http.servers import HonestServer, Request, ScriptedServer, Step, answer, numbers
 from trireme_collector import (
@@ -19,13 +19,16 @@ from trireme_collector import (
     FlowRecord,
     PacketReport,
     PermanentDeliveryError,
+    RefusedCredentialsError,
     RetryableDeliveryError,
 )
+from trireme_collector.delivery import DeliveryConfig, DeliveryWorker, adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from trireme_collector import Record
     from trireme_collector.testing import FakeClock
     from trireme_collector_http import HttpCollector
 
@@ -271,9 +274,9 @@ def test_a_refused_credential_pauses_and_discards_nothing(
     token = tmp_path / "token"
     token.write_text("s3cr3t", encoding="utf-8")
     scripted.script = [answer(status, b"you sent Bearer s3cr3t")]
-    with pytest.raises(RetryableDeliveryError, match="the credential is refused") as caught:
+    with pytest.raises(RefusedCredentialsError, match=f"status {status}.*: mend it") as caught:
         make(scripted.url, token_file=str(token)).deliver(reports(1, 2))
-    assert (caught.value.delivered, caught.value.retry_after) == (0, 30.0)
+    assert (caught.value.delivered, caught.value.retry_after) == (0, None)
     assert "s3cr3t" not in str(caught.value)
 
 
@@ -335,21 +338,43 @@ def poison(*packet_ids: int, status: int = 422) -> Callable[[Request], int]:
     return lambda request: status if set(packet_ids) & set(request.packet_ids) else 204
 
 
+class KeptLetters:
+    """Keeps the numbers of what was refused."""
+
+    place = "here"
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def open(self) -> None:
+        """Nothing has to be opened."""
+
+    def add(
+        self, records: Sequence[Record], *, reason: str, time_ns: int, attempts: int
+    ) -> Mapping[str, int]:
+        del reason, time_ns, attempts
+        self.numbers += [record.packet_id for record in records if isinstance(record, PacketReport)]
+        return {}
+
+
 def deliver_all(collector: HttpCollector, packet_ids: list[int]) -> list[int]:
-    """Deliver as the worker does; give the numbers that were refused."""
-    refused: list[int] = []
-    waiting = packet_ids
-    while waiting:
-        try:
-            collector.deliver(reports(*waiting))
-        except PermanentDeliveryError as error:
-            done = error.delivered
-            stop = len(waiting) if error.rejected is None else done + error.rejected
-            refused += waiting[done:stop]
-            waiting = waiting[stop:]
-        else:
-            waiting = []
-    return refused
+    """Deliver one batch through a worker; give the numbers that were refused."""
+    letters = KeptLetters()
+    worker = DeliveryWorker(
+        "h",
+        adapt(collector, name="h"),
+        DeliveryConfig(batch_records=len(packet_ids)),
+        dead_letters=letters,
+        random=lambda: 0.0,
+    )
+    worker.put(reports(*packet_ids), [1] * len(packet_ids))
+    now_ns: int | None = 0
+    while now_ns is not None and worker.status().queued:
+        now_ns = worker.step(now_ns)
+    state = worker.status()
+    assert (state.accepted, state.queued, state.dropped) == (len(packet_ids), 0, 0)
+    assert state.dead_lettered == len(letters.numbers)
+    return letters.numbers
 
 
 @pytest.mark.parametrize("status", [400, 422, 413])
@@ -378,42 +403,52 @@ def test_a_record_is_given_up_only_when_it_was_refused_alone(
 ) -> None:
     """A server that takes few records at once refuses none of them."""
     honest.refuse = lambda request: 422 if len(request.packet_ids) > 3 else 204
-    make(honest.url).deliver(reports(*range(50)))
+    assert deliver_all(make(honest.url), list(range(50))) == []
     assert honest.taken == list(range(50))
 
 
-def test_a_batch_that_is_too_large_is_divided_and_the_next_is_shorter(
+def test_what_was_refused_together_or_alone_is_told(
+    make: Callable[..., HttpCollector], scripted: ScriptedServer
+) -> None:
+    collector = make(scripted.url)
+    for status in (400, 413, 422):
+        for count, rejected in ((2, None), (1, 1)):
+            scripted.script = [answer(status)]
+            with pytest.raises(PermanentDeliveryError, match=f"status {status}") as caught:
+                collector.deliver(reports(*range(count)))
+            assert (caught.value.delivered, caught.value.rejected) == (0, rejected)
+            assert caught.value.splittable
+
+
+def test_a_body_that_is_too_large_is_told_with_a_remedy(
     make: Callable[..., HttpCollector], honest: HonestServer
 ) -> None:
-    honest.refuse = lambda request: 413 if len(request.body) > 100_000 else 204
-    collector = make(honest.url)
-    batch = [
-        msgspec.structs.replace(report, payload=b"\xff" * 300) for report in reports(*range(500))
-    ]
-    collector.deliver(batch)
-    assert honest.taken == list(range(500))
-    before = len(honest.requests)
-    collector.deliver(batch)
-    assert honest.taken == list(range(500)) * 2
-    later = honest.requests[before:]
-    assert sum(len(request.body) > 100_000 for request in later) == 0
+    honest.refuse = lambda request: 413 if len(request.packet_ids) > 3 else 204
+    with structlog.testing.capture_logs() as logs:
+        assert deliver_all(make(honest.url), list(range(20))) == []
+    (entry,) = (entry for entry in logs if entry["event"] == "body_too_large")
+    assert "max_body_bytes" in entry["remedy"]
 
 
 def test_a_trouble_while_dividing_keeps_what_was_taken(
     make: Callable[..., HttpCollector], scripted: ScriptedServer
 ) -> None:
     scripted.script = [answer(422), answer(), answer(503)]
-    collector = make(scripted.url)
-    with pytest.raises(RetryableDeliveryError) as caught:
-        collector.deliver(reports(*range(8)))
-    assert caught.value.delivered == 4
-    assert numbers(scripted.requests) == [[*range(8)], [0, 1, 2, 3], [4, 5]]
-    collector.deliver(reports(4, 5, 6, 7))
-    assert numbers(scripted.requests)[3:] == [[4, 5], [6, 7]]
+    assert deliver_all(make(scripted.url), list(range(8))) == []
+    assert numbers(scripted.requests) == [[*range(8)], [0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7]]
     assert (
         scripted.requests[2].headers["idempotency-key"]
         == (scripted.requests[3].headers["idempotency-key"])
     )
+
+
+def test_redirects_and_unknown_places_are_not_divided(
+    make: Callable[..., HttpCollector], scripted: ScriptedServer
+) -> None:
+    scripted.script = [answer(308, Location="https://other.example/"), answer(404)]
+    assert deliver_all(make(scripted.url), [1, 2]) == [1, 2]
+    assert deliver_all(make(scripted.url), [3, 4]) == [3, 4]
+    assert len(scripted.requests) == 2
 
 
 def test_nothing_raw_from_the_network_is_sent(
