@@ -11,6 +11,7 @@ import msgspec
 from trireme_collector import _toml_checker
 from trireme_collector.delivery import DeliveryConfig
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
+from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.hookspecs import CollectorContext
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def build_collectors(
     *,
     instance: str,
     delivery: DeliveryConfig,
-) -> tuple[dict[str, object], dict[str, DeliveryConfig]]:
+) -> tuple[dict[str, object], dict[str, DeliveryConfig], dict[str, RecordFilter]]:
     """Build every collector and find what stands around it.
 
     Raises:
@@ -54,11 +55,13 @@ def build_collectors(
     problems: list[str] = []
     collectors: dict[str, object] = {}
     deliveries: dict[str, DeliveryConfig] = {}
+    filters: dict[str, RecordFilter] = {}
     for name, table in tables.items():
         path = f"collectors.{name}"
         options = dict(table)
         kind = options.pop("type", name)
         own = options.pop("delivery", delivery)
+        choice = options.pop("filter", None)
         if not isinstance(kind, str):
             found = _toml_checker.describe(kind)
             problems.append(f"{path}.type: found {found}, expected the name of a plugin")
@@ -67,6 +70,12 @@ def build_collectors(
             deliveries[name] = convert_options(own, DeliveryConfig, f"{path}.delivery")
         except ConfigError as error:
             problems.extend(error.problems)
+        try:
+            if choice is not None:
+                chosen = convert_options(choice, FilterConfig, f"{path}.filter")
+                filters[name] = RecordFilter(chosen)
+        except ConfigError as error:
+            problems.extend(error.problems or (f"{path}.filter: {error}",))
         try:
             spec = registry.collector_spec(kind)
             config = convert_options(options, spec.config_type, path)
@@ -84,7 +93,7 @@ def build_collectors(
             raise PluginError(msg) from error
     if problems:
         raise ConfigError("\n".join(problems), problems=problems)
-    return collectors, deliveries
+    return collectors, deliveries, filters
 
 
 def convert_options(options: object, kind: type[OptionsT], path: str) -> OptionsT:

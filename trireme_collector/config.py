@@ -17,6 +17,7 @@
     type = "file"                               # the collector's own name by default
     path = "/var/log/trireme/flows.json"
     delivery = { batch_records = 1000 }
+    filter = { deny = ['destination.port == 53'] }
 
 An agent adds sections of its own: it derives from `Configuration` and gives that to `load_config`.
 """
@@ -33,6 +34,7 @@ from trireme_collector._host_name import host_name
 from trireme_collector.aggregation import AggregationConfig
 from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
+from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.hookspecs import CollectorContext
 from trireme_collector.pipeline import build_pipeline
 from trireme_collector.registry import Registry
@@ -59,7 +61,7 @@ DEFAULT_COLLECTOR = "syslog"
 """The collector of a configuration that names none, as `DefaultCollector` was upstream."""
 HIDDEN = "(not shown)"
 
-_OWN_KEYS = ("type", "delivery")
+_OWN_KEYS = ("type", "delivery", "filter")
 
 InstanceName: TypeAlias = Annotated[
     str,
@@ -120,12 +122,14 @@ class CollectorConfig:
         spec: What its plugin offers.
         options: The options of its plugin.
         delivery: How its records wait.
+        filter: Which records it gets.
     """
 
     name: str
     spec: CollectorSpec[msgspec.Struct]
     options: msgspec.Struct
     delivery: DeliveryConfig
+    filter: FilterConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +198,8 @@ class LoadedConfiguration(Generic[ConfigurationT]):
 
     def _table(self, collector: CollectorConfig) -> dict[str, object]:
         written = self.settings.collectors.get(collector.name, {})
-        return {**written, "type": collector.spec.name, "delivery": collector.delivery}
+        kind, delivery, chosen = collector.spec.name, collector.delivery, collector.filter
+        return {**written, "type": kind, "delivery": delivery, "filter": chosen}
 
     def redacted(self) -> object:
         """Give the settings as plain values that may be shown: without secrets."""
@@ -310,7 +315,11 @@ def _default_collector(
     options = msgspec.convert({}, spec.config_type)
     delivery = _delivery(document, {})
     collector = CollectorConfig(
-        name=DEFAULT_COLLECTOR, spec=spec, options=options, delivery=delivery
+        name=DEFAULT_COLLECTOR,
+        spec=spec,
+        options=options,
+        delivery=delivery,
+        filter=FilterConfig(),
     )
     return (collector,), []
 
@@ -322,7 +331,11 @@ def _collector(
     # One type for the whole table, so that its keys are checked, and suggested, together.
     whole = msgspec.defstruct(
         "CollectorTable",
-        [("type", str, name), ("delivery", DeliveryConfig, DeliveryConfig())],
+        [
+            ("type", str, name),
+            ("delivery", DeliveryConfig, DeliveryConfig()),
+            ("filter", FilterConfig, FilterConfig()),
+        ],
         bases=(spec.config_type,),
         kw_only=True,
         forbid_unknown_fields=True,
@@ -334,7 +347,8 @@ def _collector(
         return None
     own = document.get((*path, "delivery"))
     delivery = _delivery(document, own if isinstance(own, dict) else {})
-    return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery)
+    chosen = _filter(document, (*path, "filter"))
+    return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery, filter=chosen)
 
 
 def _delivery(document: Document, own: dict[str, object]) -> DeliveryConfig:
@@ -345,6 +359,20 @@ def _delivery(document: Document, own: dict[str, object]) -> DeliveryConfig:
         return msgspec.convert(merged, DeliveryConfig)
     except msgspec.ValidationError:
         return DeliveryConfig()
+
+
+def _filter(document: Document, path: KeyPath) -> FilterConfig:
+    """Read what a collector gets; the key of a mask is tried, whatever else was noted before."""
+    table = document.get(path)
+    if not isinstance(table, dict):
+        return FilterConfig()
+    chosen = msgspec.convert(table, FilterConfig)
+    try:
+        RecordFilter(chosen)
+    except ConfigError as error:
+        key = (*path, "mask", "key_file")
+        document.add_problem(key, expected=f"a usable key: {error}")
+    return chosen
 
 
 def _raise_mistakes(document: Document, complaints: list[str]) -> None:

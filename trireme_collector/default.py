@@ -52,7 +52,7 @@ class DefaultCollector(Pipeline):
     ) -> None:
         """Build the syslog collector and the pipeline around it; start nothing."""
         instance = instance or host_name()
-        collectors, deliveries = build_collectors(
+        collectors, deliveries, filters = build_collectors(
             {"syslog": {**(options or {}), "type": "syslog"}},
             registry or Registry(),
             instance=instance,
@@ -62,6 +62,7 @@ class DefaultCollector(Pipeline):
             collectors,
             aggregation=aggregation,
             delivery=deliveries,
+            filters=filters,
             instance=instance,
             clock=clock,
             threads=threads,

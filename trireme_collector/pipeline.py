@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from trireme_collector.delivery import Clock
+    from trireme_collector.filters import RecordFilter
     from trireme_collector.records import (
         ConnectionExceptionReport,
         ContainerRecord,
@@ -61,6 +62,7 @@ class Pipeline:
         collectors: The collectors by name, or a sequence of them.
         aggregation: How flows are merged.
         delivery: What stands around each collector; a mapping gives it by name.
+        filters: Which records a collector gets, by its name; all of them by default.
         instance: The name of the agent in the records; the host name by default.
         clock: Where the time comes from.
         threads: Whether `start` runs threads. Without them the owner calls `tick`.
@@ -75,6 +77,7 @@ class Pipeline:
         *,
         aggregation: AggregationConfig | None = None,
         delivery: DeliveryConfig | Mapping[str, DeliveryConfig] | None = None,
+        filters: Mapping[str, RecordFilter] | None = None,
         instance: str = "",
         clock: Clock | None = None,
         threads: bool = True,
@@ -89,6 +92,7 @@ class Pipeline:
                 name,
                 adapt(collector, name=name),
                 delivery.get(name) if isinstance(delivery, Mapping) else delivery,
+                chosen=None if filters is None else filters.get(name),
                 clock=self._clock,
             )
             for name, collector in name_collectors(collectors)
@@ -384,8 +388,8 @@ def build_pipeline(
 
     Args:
         collectors: One table per collector, by name. ``type`` names the kind of collector (the
-            name itself by default), ``delivery`` may hold a `DeliveryConfig` of its own, all
-            other keys are the collector's options.
+            name itself by default), ``delivery`` may hold a `DeliveryConfig` of its own,
+            ``filter`` a `FilterConfig`; all other keys are the collector's options.
         registry: Where the kinds of collectors come from.
         aggregation: How flows are merged.
         delivery: What stands around each collector that has no ``delivery`` of its own.
@@ -398,13 +402,14 @@ def build_pipeline(
         PluginError: A kind of collector is unknown, blocked or broken.
     """
     instance = instance or host_name()
-    built, deliveries = build_collectors(
+    built, deliveries, filters = build_collectors(
         collectors, registry, instance=instance, delivery=delivery or DeliveryConfig()
     )
     return Pipeline(
         built,
         aggregation=aggregation,
         delivery=deliveries,
+        filters=filters,
         instance=instance,
         clock=clock,
         threads=threads,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trireme_collector.delivery._clock import Clock
     from trireme_collector.delivery._queue import RecordQueue
     from trireme_collector.delivery.dead_letters import DeadLetters
+    from trireme_collector.filters import RecordFilter
     from trireme_collector.records import Record
 
 __all__ = ["DeliveryWorker"]
@@ -49,6 +50,7 @@ class DeliveryWorker:
         adapter: The collector.
         config: Bounds, batches and retries.
         queue: Where records wait; one in memory by default.
+        chosen: Which records are queued, and with which fields; all of them by default.
         dead_letters: Where records go that are refused for good; by default a file, if `config`
             names a state directory. Otherwise they are dropped.
         clock: Where the thread takes the time from.
@@ -62,6 +64,7 @@ class DeliveryWorker:
         config: DeliveryConfig | None = None,
         *,
         queue: RecordQueue | None = None,
+        chosen: RecordFilter | None = None,
         dead_letters: DeadLetters | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] = _random.random,
@@ -78,6 +81,7 @@ class DeliveryWorker:
         if dead_letters is None and config.state_directory:
             dead_letters = DeadLetterFile(config.state_directory, name, config.dead_letter_bytes)
         self._dead_letters = dead_letters
+        self._chosen = chosen
         self._reporter = FailureReporter(name, round(config.log_interval_seconds * _NANOSECONDS))
         self._batch_age_ns = round(config.batch_age_seconds * _NANOSECONDS)
         self._wakeup = threading.Condition(threading.Lock())
@@ -95,11 +99,19 @@ class DeliveryWorker:
 
     def put(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         """Take records with their estimated sizes; never waits for the collector."""
+        given = len(records)
+        left_out = _NOTHING
+        if self._chosen is not None:
+            records, sizes, left_out = self._chosen.sift(records, sizes)
         with self._wakeup:
             account, queue = self._account, self._queue
-            account.accepted += len(records)
+            account.accepted += given
+            for reason, count in left_out.items():
+                account.drop(reason, count)
             if self._closing:
                 account.drop(DROPPED_CLOSED, len(records))
+                return
+            if not records:
                 return
             before, was_full = queue.records, self._is_batch_full()
             lost = queue.put(records, sizes)
