@@ -12,7 +12,9 @@ from trireme_collector.formats import (
     Framing,
 )
 
-__all__ = ["FacilityName", "SeverityName", "SyslogOptions"]
+__all__ = ["FacilityName", "SeverityName", "SyslogOptions", "Transport"]
+
+Transport: TypeAlias = Literal["unix", "udp", "tcp", "tls", "relp", "relp+tls"]
 
 FacilityName: TypeAlias = Literal[
     "user",
@@ -48,34 +50,62 @@ _HostName: TypeAlias = Annotated[
         extra={"expected": "at most 255 printable ASCII characters without spaces"},
     ),
 ]
+_ServerName: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9.:_-]{1,253})?$",
+        extra={"expected": "the name of a host, or an address"},
+    ),
+]
+
+# RFC 5425 section 4.1 and RFC 3164 section 2 name ports; RELP has none of its own, and its
+# servers' documentation uses this one.
+_PORTS = {"unix": 0, "udp": 514, "tcp": 514, "tls": 6514, "relp": 2514, "relp+tls": 2514}
+_TLS_ONLY = ("ca_file", "client_certificate_file", "client_key_file", "server_name")
 
 
 class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the collector ``syslog``.
 
     Attributes:
-        transport: ``unix``, ``udp`` or ``tcp``.
+        transport: ``unix``, ``udp``, ``tcp``, ``tls`` (RFC 5425), ``relp`` or ``relp+tls``.
         address: The socket, for ``unix``; a datagram socket is tried first, then a stream.
-        host: The name or address of the server, for ``udp`` and ``tcp``.
-        port: Its port.
-        framing: How messages are told apart on streams.
+        host: The name or address of the server, for all but ``unix``.
+        port: Its port; by default 514 for ``udp`` and ``tcp``, 6514 for ``tls``, 2514 for RELP.
+        format: ``rfc5424``, or ``rfc3164`` for local daemons and old receivers.
+        framing: How messages are told apart on streams; TLS has octet counting only.
         facility: The facility of every message.
         severity_accepted: The severity of accepted flows.
         severity_rejected: The severity of rejected flows and dropped packets.
         severity_observed: The severity of flows that an observed policy would have rejected.
         severity_other: The severity of all other records.
         app_name: The application in the header.
-        hostname: The machine in the header; its own name by default.
+        hostname: The machine in the header; its own name by default. With ``rfc3164`` on a unix
+            socket it is left out unless it is set, as daemons expect there.
         enterprise_id: The private enterprise number in the names of the elements.
         max_bytes: The longest message; longer ones are cut and marked.
         connect_timeout_seconds: How long connecting may take.
         send_timeout_seconds: How long a stalled receiver is waited for.
+        resend_window_bytes: How much of what was sent last on a stream is kept in memory, to send
+            it again after a broken connection; 0 for nothing.
+        resend_window_seconds: How long it is kept at most; 0 for no limit.
+        relp_window: How many messages may wait for their acknowledgement, for RELP.
+        ca_file: The authorities to trust, in PEM form, instead of the system's.
+        client_certificate_file: The certificate to show to the server, in PEM form.
+        client_key_file: Its key without a password, if that is not in the same file.
+        server_name: The name in the server's certificate, if it is not `host`.
+        tls_minimum: The oldest version of TLS to speak.
+        verify: Whether the server's certificate and name are checked. Turning this off is
+            announced at each start.
+        settle_seconds: How long the first batch of a TLS connection waits for a refusal before
+            it counts as delivered.
     """
 
-    transport: Literal["unix", "udp", "tcp"] = "unix"
+    transport: Transport = "unix"
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=107)] = "/dev/log"
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 514
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    format: Literal["rfc5424", "rfc3164"] = "rfc5424"
     framing: Framing = Framing.OCTET_COUNTING
     facility: FacilityName = "daemon"
     severity_accepted: SeverityName = "info"
@@ -88,3 +118,42 @@ class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_bytes: Annotated[int, msgspec.Meta(ge=SMALLEST_MAX_BYTES, le=65_507)] = 8192
     connect_timeout_seconds: _Seconds = 5.0
     send_timeout_seconds: _Seconds = 2.0
+    resend_window_bytes: Annotated[int, msgspec.Meta(ge=0, le=1_073_741_824)] = 8_388_608
+    resend_window_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    relp_window: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
+    ca_file: str = ""
+    client_certificate_file: str = ""
+    client_key_file: str = ""
+    server_name: _ServerName = ""
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    verify: bool = True
+    settle_seconds: Annotated[float, msgspec.Meta(ge=0, le=30)] = 0.9
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.transport in {"tls", "relp+tls"}
+
+    @property
+    def server_port(self) -> int:
+        """The port, that of the transport when none was given."""
+        return self.port or _PORTS[self.transport]
+
+    def __post_init__(self) -> None:
+        """Refuse options that exclude each other.
+
+        Raises:
+            ValueError: They do.
+        """
+        if self.client_key_file and not self.client_certificate_file:
+            raise ValueError("client_certificate_file beside client_key_file")
+        if not self.has_tls:
+            given = [name for name in _TLS_ONLY if getattr(self, name)]
+            if not self.verify:
+                given.append("verify")
+            if given:
+                msg = f'transport "tls" or "relp+tls": {given[0]} means nothing without TLS'
+                raise ValueError(msg)
+        if self.framing is Framing.LF and self.transport not in {"unix", "tcp"}:
+            msg = f'framing "octet-counting", which is the only one of transport "{self.transport}"'
+            raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Sending messages on a connected socket, and knowing how many have left."""
+"""Sending messages on a connected datagram socket, and what every sender can do."""
 
 from __future__ import annotations
 
@@ -7,15 +7,38 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["DatagramSender", "Sender", "StreamSender"]
+__all__ = ["DatagramSender", "MessageRefusedError", "PeerClosedError", "Sender", "is_stall"]
 
-_READ_BYTES = 65_536
+_BUSY = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+
+
+def is_stall(error: OSError) -> bool:
+    """Whether the connection is sound and its receiver, or the kernel, only busy."""
+    if isinstance(error, TimeoutError):
+        return error.errno != errno.ETIMEDOUT
+    return error.errno in _BUSY
+
+
+class MessageRefusedError(OSError):
+    """The receiver will not take this one message, now or later."""
+
+
+class PeerClosedError(ConnectionError):
+    """The receiver ended a connection before it can have taken anything."""
 
 
 class Sender(Protocol):
     """Sends messages in order."""
+
+    @property
+    def begun(self) -> int:
+        """How many messages after those that left must be given again unchanged.
+
+        They have left in part, or wait for an acknowledgement.
+        """
+        ...
 
     def send(self, messages: Sequence[bytes]) -> tuple[int, OSError | None]:
         """Send messages until one fails.
@@ -25,12 +48,17 @@ class Sender(Protocol):
         """
         ...
 
+    def finish(self) -> None:
+        """Close the connection after letting the receiver have what was sent."""
+
     def close(self) -> None:
-        """Close the socket."""
+        """Close the connection at once: it is broken."""
 
 
 class DatagramSender:
     """One message, one datagram: it leaves whole or not at all."""
+
+    begun = 0
 
     def __init__(self, connection: socket.socket) -> None:
         """Take over a connected datagram socket."""
@@ -45,71 +73,10 @@ class DatagramSender:
                 return number, error
         return len(messages), None
 
+    def finish(self) -> None:
+        """Close the socket; its queue is the receiver's already."""
+        self._socket.close()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-class StreamSender:
-    """Framed messages on a stream.
-
-    A message that left in part is finished when it is sent again, so a stalled receiver gets
-    neither a torn message nor one twice.
-    """
-
-    def __init__(self, connection: socket.socket, frame: Callable[[bytes], bytes]) -> None:
-        """Take over a connected stream socket."""
-        self._socket = connection
-        self._frame = frame
-        self._begun = b""
-        self._begun_sent = 0
-
-    def send(self, messages: Sequence[bytes]) -> tuple[int, OSError | None]:
-        """Send messages until one fails; see `Sender.send`."""
-        frames = [self._frame(message) for message in messages]
-        try:
-            self._check_peer()
-        except OSError as error:
-            return 0, error
-        if self._begun and frames and frames[0] != self._begun:
-            # Its end will never come: only a new connection can be understood.
-            return 0, ConnectionAbortedError(errno.ECONNABORTED, "a message was given up halfway")
-        ends: list[int] = []
-        total = 0
-        for frame in frames:
-            total += len(frame)
-            ends.append(total)
-        data = memoryview(b"".join(frames))
-        done = self._begun_sent
-        failure: OSError | None = None
-        try:
-            while done < total:
-                done += self._socket.send(data[done:])
-        except OSError as error:
-            failure = error
-        left = sum(end <= done for end in ends)
-        start = ends[left - 1] if left else 0
-        self._begun, self._begun_sent = (frames[left], done - start) if done > start else (b"", 0)
-        return left, failure
-
-    def close(self) -> None:
-        """Close the socket; what it holds is still delivered if the peer takes it."""
-        self._socket.close()
-
-    def _check_peer(self) -> None:
-        """Notice a peer that has closed: writing to it would still succeed once.
-
-        Raises:
-            OSError: The connection is no longer there.
-        """
-        timeout = self._socket.gettimeout()
-        self._socket.settimeout(0)
-        try:
-            # Syslog servers say nothing; what one says nevertheless must not fill the buffer.
-            while self._socket.recv(_READ_BYTES):
-                pass
-        except BlockingIOError:
-            return
-        finally:
-            self._socket.settimeout(timeout)
-        raise ConnectionResetError(errno.ECONNRESET, "the server has closed the connection")

@@ -1,25 +1,16 @@
-"""The collector that sends RFC 5424 messages."""
+"""The collector that sends syslog messages."""
 
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import time
 from typing import TYPE_CHECKING
 
-from trireme_collector import PermanentDeliveryError, RetryableDeliveryError
-from trireme_collector.formats import (
-    Facility,
-    Framing,
-    Rfc5424Options,
-    Severity,
-    frame_lf,
-    frame_octet_counting,
-    render_rfc5424,
-)
-from trireme_collector_syslog._senders import DatagramSender, StreamSender
-from trireme_collector_syslog._sockets import connect, explain, is_stream
+from trireme_collector import ConfigError, PermanentDeliveryError, RetryableDeliveryError
+from trireme_collector_syslog._connecting import Connector
+from trireme_collector_syslog._explain import explain
+from trireme_collector_syslog._rendering import renderer
+from trireme_collector_syslog._senders import MessageRefusedError, is_stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,14 +34,13 @@ _CONNECTION_GONE = frozenset(
         errno.ETIMEDOUT,
     }
 )
-_STALLED = frozenset({None, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
 
 class SyslogCollector:
     """Sends each record as one syslog message.
 
     It blocks its own delivery only: for a stalled receiver as long as ``send_timeout_seconds``.
-    What left before a failure is not sent again, a message that left in part is finished.
+    What left before a stall is not sent again, a message that left in part is finished.
 
     Args:
         options: Transport, header and limits.
@@ -69,27 +59,19 @@ class SyslogCollector:
         self._options = options
         self._name = name
         self._time_ns = time_ns
+        self._render_one = renderer(options)
+        self._connector = Connector(options, name)
         self._sender: Sender | None = None
-        self._halfway: tuple[Record, bytes] | None = None
-        self._header = Rfc5424Options(
-            facility=Facility[options.facility.upper()],
-            accepted=Severity[options.severity_accepted.upper()],
-            rejected=Severity[options.severity_rejected.upper()],
-            observed=Severity[options.severity_observed.upper()],
-            other=Severity[options.severity_other.upper()],
-            hostname=options.hostname or socket.gethostname(),
-            app_name=options.app_name,
-            procid=str(os.getpid()),
-            enterprise_id=options.enterprise_id,
-            max_bytes=options.max_bytes,
-        )
+        self._begun: Sequence[tuple[Record, bytes]] = ()
 
     def open(self) -> None:
-        """Connect, where that cannot take long.
+        """Read the certificates, and connect where that cannot take long.
 
         Raises:
+            ConfigError: The certificates cannot be used.
             RetryableDeliveryError: Nobody listens; each delivery tries again.
         """
+        self._connector.prepare()
         if self._options.transport == "unix":
             self._connected(0)
 
@@ -99,9 +81,13 @@ class SyslogCollector:
         Raises:
             RetryableDeliveryError: The receiver is away or stalled; ``delivered`` says how many
                 messages left.
-            PermanentDeliveryError: One message is larger than the transport can carry.
+            PermanentDeliveryError: One message is larger than the transport can carry, or the
+                receiver refuses it.
         """
         messages = self._render(batch)
+        if not self._begun and self._connector.outdated():
+            self.reopen()
+        self._begun = ()
         done = 0
         may_reconnect = True
         while True:
@@ -110,22 +96,24 @@ class SyslogCollector:
             done += sent
             if failure is None:
                 return
+            if isinstance(failure, MessageRefusedError):
+                self._remember(batch, messages, done + 1)
+                reason = f"the server refuses a message: {failure}; see its log"
+                raise self._permanent(reason, done) from failure
             if failure.errno == errno.EMSGSIZE:
-                msg = (
-                    f"collector {self._name!r}: a message of {len(messages[done])} bytes is too"
-                    " large for the socket; set a smaller max_bytes"
+                reason = (
+                    f"a message of {len(messages[done])} bytes is too large for the socket; set a"
+                    " smaller max_bytes"
                 )
-                raise PermanentDeliveryError(msg, delivered=done, rejected=1) from failure
-            stalled = isinstance(failure, TimeoutError) or failure.errno in _STALLED
-            if not stalled or failure.errno in _CONNECTION_GONE:
-                self.close()
+                raise self._permanent(reason, done) from failure
+            if is_stall(failure):
+                self._remember(batch, messages, done)
+            else:
+                self._break()
                 # Once at once: a server that was restarted listens already.
                 if may_reconnect and failure.errno in _CONNECTION_GONE:
                     may_reconnect = False
                     continue
-            else:
-                # It may have left in part, and must look the same when it is finished.
-                self._halfway = (batch[done], messages[done])
             message = explain(failure, self._options, self._name)
             raise RetryableDeliveryError(message, delivered=done) from failure
 
@@ -134,30 +122,48 @@ class SyslogCollector:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection once the receiver has what was sent, or a second has passed."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.finish()
+
+    def _break(self) -> None:
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.close()
 
+    def _permanent(self, reason: str, delivered: int) -> PermanentDeliveryError:
+        message = f"collector {self._name!r}: {reason}"
+        return PermanentDeliveryError(message, delivered=delivered, rejected=1)
+
+    def _remember(self, batch: Sequence[Record], messages: Sequence[bytes], start: int) -> None:
+        """Keep what has left in part: it must look the same when it is finished."""
+        begun = slice(start, start + (self._sender.begun if self._sender else 0))
+        self._begun = list(zip(batch[begun], messages[begun], strict=True))
+
     def _render(self, batch: Sequence[Record]) -> list[bytes]:
         now_ns = self._time_ns()
-        messages = [render_rfc5424(record, self._header, now_ns=now_ns) for record in batch]
-        halfway, self._halfway = self._halfway, None
-        if halfway is not None and batch and batch[0] is halfway[0]:
-            messages[0] = halfway[1]
+        render = self._render_one
+        known = len(self._begun)
+        if known <= len(batch) and all(
+            record is begun or record == begun
+            for record, (begun, _) in zip(batch, self._begun, strict=False)
+        ):
+            messages = [message for _, message in self._begun]
+        else:
+            messages = []
+        messages += [render(record, now_ns) for record in batch[len(messages) :]]
         return messages
 
     def _connected(self, delivered: int) -> Sender:
         if self._sender is None:
             try:
-                connection = connect(self._options)
-            except OSError as error:
-                message = explain(error, self._options, self._name)
+                self._sender = self._connector.connect()
+            except (OSError, ConfigError) as error:
+                message = (
+                    explain(error, self._options, self._name)
+                    if isinstance(error, OSError)
+                    else str(error)
+                )
                 raise RetryableDeliveryError(message, delivered=delivered) from error
-            if is_stream(connection):
-                octets = self._options.framing is Framing.OCTET_COUNTING
-                frame = frame_octet_counting if octets else frame_lf
-                self._sender = StreamSender(connection, frame)
-            else:
-                self._sender = DatagramSender(connection)
         return self._sender

@@ -201,7 +201,7 @@ def test_missing_rights_are_explained(
     make: Callable[..., SyslogCollector], mocker: MockerFixture, address: str
 ) -> None:
     refused = PermissionError(errno.EACCES, "Permission denied")
-    mocker.patch("trireme_collector_syslog.collector.connect", side_effect=refused)
+    mocker.patch("trireme_collector_syslog._connecting.connect", side_effect=refused)
     with pytest.raises(RetryableDeliveryError, match="permission denied; give the agent's user"):
         make(address=address).open()
 
@@ -311,10 +311,11 @@ def test_a_name_that_does_not_resolve_is_explained(
             make(transport=transport, host="nowhere.test").deliver(reports(1))
 
 
+@pytest.mark.parametrize(("window", "received"), [(0, [2]), (8_388_608, [1, 2])])
 def test_a_server_that_hung_up_is_noticed_before_sending(
-    make: Callable[..., SyslogCollector], server: Server
+    make: Callable[..., SyslogCollector], server: Server, window: int, received: list[int]
 ) -> None:
-    collector = make(transport="tcp", port=port_of(server))
+    collector = make(transport="tcp", port=port_of(server), resend_window_bytes=window)
     collector.deliver(reports(1))
     server.accept()
     # What it has read it acknowledges with a plain end: a write to it would still succeed.
@@ -323,13 +324,14 @@ def test_a_server_that_hung_up_is_noticed_before_sending(
     collector.deliver(reports(2))
     server.accept()
     collector.close()
-    assert [number(message) for message in split(read_all(server.connected()))] == [2]
+    assert [number(message) for message in split(read_all(server.connected()))] == received
 
 
+@pytest.mark.parametrize(("window", "received"), [(0, [2]), (8_388_608, [1, 2])])
 def test_a_server_that_reset_the_connection_is_noticed(
-    make: Callable[..., SyslogCollector], server: Server
+    make: Callable[..., SyslogCollector], server: Server, window: int, received: list[int]
 ) -> None:
-    collector = make(transport="tcp", port=port_of(server))
+    collector = make(transport="tcp", port=port_of(server), resend_window_bytes=window)
     collector.deliver(reports(1))
     server.accept()
     linger_none = struct.pack("ii", 1, 0)
@@ -338,7 +340,7 @@ def test_a_server_that_reset_the_connection_is_noticed(
     collector.deliver(reports(2))
     server.accept()
     collector.close()
-    assert [number(message) for message in split(read_all(server.connected()))] == [2]
+    assert [number(message) for message in split(read_all(server.connected()))] == received
 
 
 def test_a_server_that_talks_is_not_listened_to(
@@ -401,7 +403,7 @@ def drain(connection: socket.socket) -> bytes:
 def test_a_message_that_was_begun_and_given_up_breaks_the_connection(
     make: Callable[..., SyslogCollector], server: Server
 ) -> None:
-    collector = make(transport="tcp", port=port_of(server))
+    collector = make(transport="tcp", port=port_of(server), resend_window_bytes=0)
     batch: list[Record] = [TraceReport(lines=("x" * 7_000,)) for _ in range(2_000)]
     with pytest.raises(RetryableDeliveryError):
         collector.deliver(batch)
@@ -420,7 +422,9 @@ def test_a_name_for_every_default() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"transport": "tls"},
+        {"transport": "tsl"},
+        {"format": "rfc3339"},
+        {"relp_window": 0},
         {"port": 0},
         {"port": "514"},
         {"facility": "kern"},

@@ -1,0 +1,247 @@
+"""TLS as the options want it (RFC 5425)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trireme_collector import ConfigError
+
+if TYPE_CHECKING:
+    import socket
+
+    from trireme_collector_syslog._options import SyslogOptions
+
+__all__ = ["TlsChannel", "TlsFiles", "explain_tls", "wrap"]
+
+_MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+# For interpreters whose OpenSSL was built to look elsewhere: Debian, Fedora, Alpine.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+_RECORD_BYTES = 16_384  # RFC 8446 section 5.1: what one write may encrypt at once
+_READ_BYTES = 65_536
+
+
+class TlsFiles:
+    """The context that the files of the options make, made anew when they change."""
+
+    def __init__(self, options: SyslogOptions, name: str) -> None:
+        """Take down the names; nothing is read."""
+        self._options = options
+        self._name = name
+        self._seen: tuple[tuple[int, ...], ...] = ()
+        self._context: ssl.SSLContext | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether a file is another one than when `context` looked last."""
+        return self._fingerprint() != self._seen
+
+    def context(self) -> ssl.SSLContext:
+        """Give a context of the files as they are now.
+
+        Raises:
+            ConfigError: They do not make one. The context of before, if any, is still in use.
+        """
+        if self._context is None or self.changed:
+            self._seen = self._fingerprint()
+            self._context = _build(self._options, self._name)
+        return self._context
+
+    def last_context(self) -> ssl.SSLContext:
+        """Give the context of the files as they last were good.
+
+        Raises:
+            ConfigError: They never were.
+        """
+        return self._context or self.context()
+
+    def _fingerprint(self) -> tuple[tuple[int, ...], ...]:
+        options = self._options
+        names = (options.ca_file, options.client_certificate_file, options.client_key_file)
+        return tuple(_identity(name) for name in names if name)
+
+
+class TlsChannel:
+    """A TLS stream; see `Channel`."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        """Take over a connected socket with a timeout."""
+        self._socket = connection
+        self._record = b""
+
+    @property
+    def held(self) -> int:
+        """How many bytes are encrypted and have not all left."""
+        return len(self._record)
+
+    def write(self, data: memoryview) -> int:
+        """Encrypt one record and give it to the kernel, whole."""
+        # A write that did not end in time has to be repeated with the very same bytes.
+        record = self._record or bytes(data[:_RECORD_BYTES])
+        self._record = record
+        self._socket.sendall(record)
+        self._record = b""
+        return len(record)
+
+    def watch(self, seconds: float) -> None:
+        """Notice a peer that has closed or refused us.
+
+        A refusal comes after our side of the handshake is over (TLS 1.3), and only a read
+        sees it.
+
+        Raises:
+            OSError: The connection is no longer there.
+        """
+        end = time.monotonic() + seconds
+        timeout = self._socket.gettimeout()
+        try:
+            while True:
+                self._socket.settimeout(max(0.0, end - time.monotonic()))
+                if not self._socket.recv(_READ_BYTES):
+                    break
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except ssl.SSLEOFError:
+            pass
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise
+            return
+        finally:
+            self._socket.settimeout(timeout)
+        raise ConnectionResetError(errno.ECONNRESET, "the server has closed the connection")
+
+    def finish(self, seconds: float) -> bool:
+        """End the stream; see `Channel.finish`."""
+        try:
+            if self._record:
+                return False
+            self.watch(0)
+            self._socket.settimeout(seconds)
+            with contextlib.suppress(ssl.SSLEOFError):  # it closes without a word: in order too
+                self._socket.unwrap()
+        except (OSError, ValueError):
+            return False
+        finally:
+            self._socket.close()
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def wrap(
+    connection: socket.socket, context: ssl.SSLContext, options: SyslogOptions
+) -> ssl.SSLSocket:
+    """Shake hands within the socket's timeout, and check who the server is.
+
+    Raises:
+        OSError: It is not the right one, or does not speak TLS.
+    """
+    return context.wrap_socket(connection, server_hostname=options.server_name or options.host)
+
+
+def explain_tls(error: OSError) -> str:
+    """Say what is wrong and what to do, ``""`` for an error that is not about TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate is not accepted: {error.verify_message.lower()}; set"
+            " ca_file to the authority that has signed it, or server_name to the name in it"
+        )
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    reason = _reason(error)
+    if "alert" in reason:
+        return (
+            f"the server refuses this client ({reason}); check client_certificate_file and what"
+            " the server permits"
+        )
+    return f"no TLS connection ({reason}); check that port is one for TLS"
+
+
+def _build(options: SyslogOptions, name: str) -> ssl.SSLContext:
+    # Not create_default_context(): it obeys SSLKEYLOGFILE, which would write down session keys.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _MINIMUM[options.tls_minimum]
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif options.ca_file:
+        try:
+            context.load_verify_locations(cafile=options.ca_file)
+        except (OSError, ValueError) as error:
+            msg = (
+                f"collector {name!r}: ca_file {options.ca_file!r} cannot be used:"
+                f" {_reason(error)}; it must be a readable file of certificates in PEM form"
+            )
+            raise ConfigError(msg) from error
+    else:
+        _trust_system(context, name)
+    if options.client_certificate_file:
+        _show_certificate(context, options, name)
+    return context
+
+
+def _trust_system(context: ssl.SSLContext, name: str) -> None:
+    # By path, not by set_default_verify_paths(): that obeys SSL_CERT_FILE and SSL_CERT_DIR.
+    known = ssl.get_default_verify_paths()
+    file = next((f for f in (known.openssl_cafile, *_BUNDLES) if Path(f).is_file()), None)
+    directory = known.openssl_capath if Path(known.openssl_capath).is_dir() else None
+    if file is None and directory is None:
+        msg = (
+            f"collector {name!r}: this system has no certificate authorities; install them"
+            " (Debian: ca-certificates) or set ca_file"
+        )
+        raise ConfigError(msg)
+    with contextlib.suppress(ssl.SSLError):  # an empty bundle: the directory may have them
+        context.load_verify_locations(cafile=file, capath=directory)
+
+
+def _show_certificate(context: ssl.SSLContext, options: SyslogOptions, name: str) -> None:
+    certificate, key = options.client_certificate_file, options.client_key_file
+    for option, path in (("client_certificate_file", certificate), ("client_key_file", key)):
+        try:
+            if path:
+                Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            msg = (
+                f"collector {name!r}: {option} {path!r} cannot be read: {_reason(error)}; give"
+                " the path of a file that the agent's user may read"
+            )
+            raise ConfigError(msg) from error
+    try:
+        # With a password given, if only an empty one, OpenSSL does not ask the terminal.
+        context.load_cert_chain(certificate, key or None, lambda: b"")
+    except (OSError, ValueError) as error:
+        msg = (
+            f"collector {name!r}: client_certificate_file {certificate!r} with the key in"
+            f" {key or certificate!r} cannot be used: {_reason(error)}; both must be in PEM form"
+            " and belong together, and the key must have no password"
+        )
+        raise ConfigError(msg) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not in PEM form").lower().replace("_", " ")
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return str(error)
+
+
+def _identity(name: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(name)  # noqa: PTH116  once a second; a Path would cost more than the call
+    except (OSError, ValueError):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
