@@ -26,14 +26,14 @@ def _check_expression(value: object) -> object:
 
 
 _Text: TypeAlias = Annotated[
-    str, msgspec.Meta(extra={"validate": _check_expression, "expected": "a filter expression"})
+    str, msgspec.Meta(extra={"validate": _check_expression, "expected": "an expression"})
 ]
 _Expressions: TypeAlias = Annotated[list[_Text], msgspec.Meta(max_length=_MAX_EXPRESSIONS)]
 _Blank: TypeAlias = Annotated[
-    str, msgspec.Meta(extra={"validate": check_blank, "expected": "the name of a field"})
+    str, msgspec.Meta(extra={"validate": check_blank, "expected": "a field"})
 ]
 _Hash: TypeAlias = Annotated[
-    str, msgspec.Meta(extra={"validate": check_hash, "expected": "the name of a field"})
+    str, msgspec.Meta(extra={"validate": check_hash, "expected": "a field"})
 ]
 _Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
