@@ -211,6 +211,7 @@ def load_config(
     kind: type[ConfigurationT],
     *,
     registry: Registry | None = None,
+    whole: bool = True,
 ) -> LoadedConfiguration[ConfigurationT]:
     """Read a configuration file.
 
@@ -218,6 +219,8 @@ def load_config(
         path: The file.
         kind: `Configuration`, or a type that adds sections to it.
         registry: The plugins to use instead of the installed ones that the file allows.
+        whole: Whether sections that `kind` does not know are mistakes. A command that needs
+            a part of the file leaves the others to those who read them.
 
     Returns:
         The configuration.
@@ -227,6 +230,9 @@ def load_config(
         PluginError: The only mistakes are plugins that are unknown, blocked or broken.
     """
     document = load_document(path, refuse_world_writable=True)
+    if not whole:
+        for key in document.data.keys() - set(kind.__struct_encode_fields__):
+            del document.data[key]
     document.convert((), kind)
     settings = document.part((), kind, without=("collectors",))
     if registry is None:

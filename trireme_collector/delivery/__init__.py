@@ -17,6 +17,7 @@ from trireme_collector.delivery._queue import (
     MemoryQueue,
     RecordQueue,
 )
+from trireme_collector.delivery._replay import ReplayReport, replay_letters
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._size import estimate_size
 from trireme_collector.delivery._status import DROPPED_CLOSED, DROPPED_REFUSED, CollectorStatus
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryQueue",
     "Outcome",
     "RecordQueue",
+    "ReplayReport",
     "StoredLetter",
     "SystemClock",
     "WhenFull",
@@ -62,5 +64,6 @@ __all__ = [
     "dead_letter_path",
     "estimate_size",
     "read_letters",
+    "replay_letters",
     "retry_delay_seconds",
 ]
