@@ -112,7 +112,8 @@ class SegmentLog:
             return
         reach(CrashPoint.APPEND_BEGUN)
         if is_due(CrashPoint.APPEND_HALF_WRITTEN):
-            self._files.write(segment.descriptor, data[: len(data) // 2], segment.end)
+            part = data[: len(data) * 2 // 3]
+            self._files.write(segment.descriptor, part, segment.end)
             os._exit(EXIT_CODE)
         try:
             self._files.write(segment.descriptor, data, segment.end)

@@ -21,7 +21,7 @@ __all__ = ["LOST_DAMAGED", "LOST_MISSING", "Batch", "ReaderOwner", "SpoolReader"
 LOST_DAMAGED = "damaged"
 """The reason of a drop: the bytes of the record were not what was written."""
 LOST_MISSING = "missing"
-"""The reason of a drop: the segment of the record was not there."""
+"""The reason of a drop: nothing of the record was there."""
 
 _BATCH_BYTES = 4 * 1024 * 1024
 
@@ -112,12 +112,12 @@ class SpoolReader:
         sequences: list[int] = []
         payloads: list[bytes] = []
         while len(sequences) < max_records:
-            with self._owner.lock:
-                view = self._look()
-            if view is None:
-                break
-            scanner = view.scanner
             try:
+                with self._owner.lock:
+                    view = self._look()
+                if view is None:
+                    break
+                scanner = view.scanner
                 some, some_payloads = scanner.read(
                     view.cursor,
                     view.limit,
@@ -126,7 +126,7 @@ class SpoolReader:
                     is_first=not sequences,
                 )
             except OSError:
-                # How far it got is unknown: the next reading finds the place again.
+                # How far it got in the file is unknown: the next reading finds the place again.
                 self.release()
                 if sequences:
                     break
@@ -179,8 +179,14 @@ class SpoolReader:
             return count
 
     def rewind(self) -> None:
-        """Read again from the oldest record that is not settled."""
+        """Read again from the oldest record that is not settled.
+
+        What was being sent and given up on disk meanwhile is lost now, and counted as missing.
+        """
         with self._owner.lock:
+            segments = self._owner.log.segments
+            oldest = segments[0].first if segments else self._owner.log.next_sequence
+            self._account.lose(self._account.position, oldest, LOST_MISSING)
             self._cursor = self._account.position
             self.release()
 
