@@ -26,6 +26,7 @@ __all__ = [
     "SecretHeaderName",
     "Url",
     "VariableName",
+    "check_header",
     "check_url",
     "names_secret",
 ]
@@ -130,6 +131,16 @@ def _check_header_value(value: object) -> None:
             "printable ASCII characters, none of them a blank at either end",
             found="a value with other characters" if text else "an empty value",
         )
+
+
+def check_header(name: str, value: str) -> None:
+    """Check a header that may be written into a configuration.
+
+    Raises:
+        Unfit: It is a secret, one of ours, or would break the request.
+    """
+    _check_plain_header_name(name)
+    _check_header_value(value)
 
 
 def _check_readable(value: object) -> None:

@@ -11,6 +11,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
+from trireme_collector.formats import escape_text
 from trireme_collector_http._answers import Answer
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = ["MAX_ANSWER_BYTES", "Exchange", "ExchangeError"]
 
 MAX_ANSWER_BYTES = 65_536
 """As much of an answer is read. Nothing in it is needed but for messages."""
+
+_SHOWN_CHARACTERS = 200
 
 
 class ExchangeError(Exception):
@@ -74,6 +77,8 @@ class Exchange:
 
         raw = [(name.encode(), _bytes(value)) for name, value in headers.items()]
         options = self._options
+        if not options.keep_alive_seconds and not self._offers_http2:
+            raw.append((b"Connection", b"close"))  # HTTP/2 has no such header
         request = httpx2.Request(
             options.method, options.url, headers=raw, content=body, extensions=self._extensions
         )
@@ -84,7 +89,7 @@ class Exchange:
                 # Whatever a peer makes the library raise must not cost records: it is tried
                 # again, on a new connection.
                 reason = self._explain(error)
-                if self._watchdog.is_sending_http2:
+                if self._watchdog.is_sending_http2 and self._is_stuck(error):
                     # An answer before the end of the request, such as 413, leaves the library
                     # waiting for room to send the rest. Over HTTP/1.1 it sees such answers.
                     self._offers_http2 = False
@@ -94,6 +99,11 @@ class Exchange:
         if not is_whole:
             self.close()
         return answer
+
+    def reset(self) -> None:
+        """Close the connection, and offer the next one all that is configured."""
+        self.close()
+        self._offers_http2 = self._options.http2
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -122,6 +132,11 @@ class Exchange:
             )
         return self._transport
 
+    def _is_stuck(self, error: Exception) -> bool:
+        """Whether the request went no further on a connection that was still there."""
+        kinds = ("ReadTimeout", "LocalProtocolError")
+        return self._watchdog.is_expired or type(error).__name__ in kinds
+
     def _explain(self, error: Exception) -> str:
         if self._watchdog.is_expired:
             return f"no complete answer within {self._options.timeout_seconds:g} s"
@@ -131,20 +146,10 @@ class Exchange:
         if kind in ("ReadTimeout", "WriteTimeout"):
             return f"no complete answer within {self._options.timeout_seconds:g} s"
         cause = _cause(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate is refused: {cause.verify_message or cause.reason}; check"
-                " ca_file, server_name and the clocks"
-            )
-        if isinstance(cause, ssl.SSLError):
-            reason = (cause.reason or str(cause)).lower().replace("_", " ")
-            return f"TLS failed: {reason}; check the certificates of both sides"
-        if isinstance(cause, socket.gaierror):
-            return f"its name cannot be resolved ({cause.strerror}); check url"
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing listens there; start the server or check url"
         if cause is not None:
-            return f"the connection broke: {(cause.strerror or str(cause)).lower()}"
+            return _explain_cause(cause)
+        if kind == "ProxyError":
+            return f"the proxy refuses: {escape_text(str(error))[:_SHOWN_CHARACTERS]}"
         if kind == "RemoteProtocolError":
             return "it closed the connection, or did not answer in HTTP; check url and server"
         return f"the request failed: {kind}"
@@ -253,6 +258,22 @@ def _cause(error: BaseException) -> OSError | None:
         wrapped = next((a for a in seen.args if isinstance(a, BaseException)), None)
         seen = seen.__cause__ or seen.__context__ or wrapped
     return None
+
+
+def _explain_cause(cause: OSError) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is refused: {cause.verify_message or cause.reason}; check"
+            " ca_file, server_name and the clocks"
+        )
+    if isinstance(cause, ssl.SSLError):
+        reason = (cause.reason or str(cause)).lower().replace("_", " ")
+        return f"TLS failed: {reason}; check the certificates of both sides"
+    if isinstance(cause, socket.gaierror):
+        return f"its name cannot be resolved ({cause.strerror}); check url"
+    if isinstance(cause, ConnectionRefusedError):
+        return "nothing listens there; start the server or check url"
+    return f"the connection broke: {(cause.strerror or str(cause)).lower()}"
 
 
 def _bytes(value: str | bytes) -> bytes:

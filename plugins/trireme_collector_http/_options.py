@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from trireme_collector_http import _checks  # noqa: TC001  msgspec reads the annotations at run time
+from trireme_collector_http import _checks
 
 __all__ = ["HttpOptions"]
 
@@ -111,11 +111,15 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keep_alive_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 55.0
 
     def __post_init__(self) -> None:
-        """Refuse options that exclude each other.
+        """Refuse options that exclude each other, and those that could forge a request.
 
         Raises:
             ValueError: They do.
         """
+        # Again, for those who build their options without a file.
+        _checks.check_url(self.url)
+        for name, value in self.headers.items():
+            _checks.check_header(name, value)
         for secret in _SECRETS:
             if len(self._given(*(f"{secret}_{source}" for source in _SOURCES))) > 1:
                 msg = f"one of {secret}_file, {secret}_env and {secret}_credential, not several"

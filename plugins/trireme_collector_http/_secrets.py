@@ -136,6 +136,18 @@ class Credentials:
             found["Authorization"] = b"Basic " + base64.b64encode(pair)
         return found
 
+    def spoken(self) -> list[bytes]:
+        """Give what a server may repeat of them in an answer, in any form that it was told."""
+        try:
+            values = list(self.headers().values())
+            if self._password is not None:
+                values += self._password.lines()
+        except SecretError:
+            return []
+        authorizations = (value.partition(b" ") for value in values)
+        known = (b"Bearer", b"Basic")
+        return values + [token for scheme, _, token in authorizations if scheme in known]
+
     def signing_keys(self) -> list[bytes]:
         """Read the keys that requests are signed by; none when they are not.
 

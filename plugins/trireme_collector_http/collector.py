@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import ipaddress
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -38,7 +39,6 @@ __all__ = ["HttpCollector"]
 
 _NANOSECONDS = 1_000_000_000
 _SIZE_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that bodies are too large
-_LOOPBACK = ("localhost", "127.", "::1")
 _TOO_LARGE = 413
 
 
@@ -74,6 +74,13 @@ class HttpCollector:
         # Without the query: it need not be shown to everybody who reads a log.
         self._shown_url = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._form = BodyForm(options.format, options.compression)
+        self._headers = {
+            **options.headers,
+            **self._form.headers,
+            "Accept-Encoding": "identity",
+        }
+        if "user-agent" not in {name.lower() for name in options.headers}:
+            self._headers["User-Agent"] = "trireme-collector"
         self._credentials = Credentials(options)
         self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._exchange: Exchange | None = None
@@ -122,8 +129,9 @@ class HttpCollector:
             done = stop
 
     def reopen(self) -> None:
-        """Close the connection; the next batch reads the certificates and opens another."""
-        self.close()
+        """Close the connection; the next batch opens another."""
+        if self._exchange is not None:
+            self._exchange.reset()
 
     def close(self) -> None:
         """Close the connection."""
@@ -149,15 +157,7 @@ class HttpCollector:
             # Without identities, two batches may be alike and must not pass for one.
             key = f"msg_{summary}" if numbered else f"msg_{secrets.token_hex(16)}"
         body = self._form.build(portion)
-        headers: dict[str, str | bytes] = {
-            **self._options.headers,
-            **self._form.headers,
-            "Accept-Encoding": "identity",
-            "Idempotency-Key": key,
-        }
-        headers.setdefault("User-Agent", "trireme-collector")
-        if not self._options.keep_alive_seconds:
-            headers["Connection"] = "close"
+        headers: dict[str, str | bytes] = {**self._headers, "Idempotency-Key": key}
         self._unsettled = _Unsettled(stop - start, summary, key)
         try:
             headers.update(self._credentials.headers())
@@ -172,7 +172,7 @@ class HttpCollector:
             raise RetryableDeliveryError(self._message(str(error)), delivered=start) from error
 
     def _fail(self, answer: Answer, meaning: Meaning, start: int, stop: int) -> NoReturn:
-        message = self._message(explain(answer, self._options.url, self._spoken_secrets()))
+        message = self._message(explain(answer, self._options.url, self._credentials.spoken()))
         if meaning in (Meaning.RETRY, Meaning.CREDENTIAL_REFUSED):
             asked = retry_after_seconds(answer.headers, self._time_ns())
             if meaning is Meaning.RETRY:
@@ -224,7 +224,7 @@ class HttpCollector:
                 risk="anybody on the way can read and change what is sent",
                 remedy="remove verify = false, set ca_file",
             )
-        in_the_open = not self._is_tls and not self._host.startswith(_LOOPBACK)
+        in_the_open = not self._is_tls and not _is_loopback(self._host)
         if in_the_open and not self._credentials.is_empty:
             _logger().warning(
                 "credentials_unencrypted",
@@ -233,16 +233,15 @@ class HttpCollector:
                 remedy="use an https:// URL",
             )
 
-    def _spoken_secrets(self) -> list[bytes]:
-        """Give what a server may repeat: credentials with and without their scheme."""
-        try:
-            values = list(self._credentials.headers().values())
-        except SecretError:
-            return []
-        return [*values, *(value.partition(b" ")[2] for value in values if b" " in value)]
-
     def _message(self, reason: str) -> str:
         return f"collector {self._name!r} cannot deliver to {self._shown_url}: {reason}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @functools.cache

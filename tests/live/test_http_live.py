@@ -6,7 +6,9 @@ front of a server that keeps what it is given; the system's own configuration is
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import logging
 import shutil
 import socket
 import subprocess
@@ -185,8 +187,9 @@ def deliver_all(collector: HttpCollector, records: list[PacketReport]) -> None:
     )
     worker.put(records, [1] * len(records))
     now_ns: int | None = 0
-    while now_ns is not None and worker.status().queued:
-        now_ns = worker.step(now_ns)
+    for _ in range(100):
+        if now_ns is not None and worker.status().queued:
+            now_ns = worker.step(now_ns)
     assert worker.status().delivered == len(records)
 
 
@@ -268,6 +271,41 @@ def test_a_password_is_asked_for(
     monkeypatch.setenv("PASSWORD_HERE", "pass word")
     collector.deliver(reports(3))
     assert nginx.upstream.taken == ids(3)
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_connections_are_not_kept_if_so_configured(
+    nginx: Nginx, make: Callable[..., HttpCollector], http2: bool
+) -> None:
+    collector = make(http2=http2, keep_alive_seconds=0)
+    collector.deliver(reports(3))
+    collector.deliver(reports(3, 3))
+    assert nginx.upstream.taken == ids(6)
+    assert len({line[0] for line in nginx.seen(2)}) == 2
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_no_log_holds_a_secret(
+    make: Callable[..., HttpCollector],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    http2: bool,
+) -> None:
+    monkeypatch.setenv("PASSWORD_HERE", "pass word")
+    key = tmp_path / "key"
+    key.write_text("s3cr3t-value", encoding="utf-8")
+    with caplog.at_level(logging.DEBUG):
+        make(
+            "/guarded",
+            http2=http2,
+            user="agent",
+            password_env="PASSWORD_HERE",
+            header_files={"X-Api-Key": str(key)},
+        ).deliver(reports(3))
+    assert "pass word" not in caplog.text
+    assert "s3cr3t" not in caplog.text
+    assert base64.b64encode(b"agent:pass word").decode() not in caplog.text
 
 
 def test_http_on_a_port_of_https_discards_nothing(make: Callable[..., HttpCollector]) -> None:

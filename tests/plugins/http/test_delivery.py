@@ -73,6 +73,25 @@ def test_an_empty_batch_sends_nothing(
     assert scripted.requests == []
 
 
+def test_a_name_of_its_own_takes_the_place_of_ours(
+    make: Callable[..., HttpCollector], honest: HonestServer
+) -> None:
+    make(honest.url, headers={"user-agent": "agent-7"}).deliver(reports(1))
+    assert honest.requests[0].headers["user-agent"] == "agent-7"
+
+
+def test_what_an_answer_repeats_of_a_password_is_not_shown(
+    make: Callable[..., HttpCollector], scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD_HERE", "s3cr3t word")
+    encoded = base64.b64encode(b"agent:s3cr3t word")
+    scripted.script = [answer(401, b"s3cr3t word / " + encoded + b" / Basic " + encoded)]
+    with pytest.raises(RefusedCredentialsError) as caught:
+        make(scripted.url, user="agent", password_env="PASSWORD_HERE").deliver(reports(1))
+    assert "s3cr3t" not in str(caught.value)
+    assert encoded.decode() not in str(caught.value)
+
+
 def test_connections_are_kept(make: Callable[..., HttpCollector], honest: HonestServer) -> None:
     collector = make(honest.url)
     for number in range(5):
@@ -273,7 +292,7 @@ def test_a_refused_credential_pauses_and_discards_nothing(
 ) -> None:
     token = tmp_path / "token"
     token.write_text("s3cr3t", encoding="utf-8")
-    scripted.script = [answer(status, b"you sent Bearer s3cr3t")]
+    scripted.script = [answer(status, b"you sent Bearer s3cr3t, again: s3cr3t")]
     with pytest.raises(RefusedCredentialsError, match=f"status {status}.*: mend it") as caught:
         make(scripted.url, token_file=str(token)).deliver(reports(1, 2))
     assert (caught.value.delivered, caught.value.retry_after) == (0, None)
@@ -369,8 +388,9 @@ def deliver_all(collector: HttpCollector, packet_ids: list[int]) -> list[int]:
     )
     worker.put(reports(*packet_ids), [1] * len(packet_ids))
     now_ns: int | None = 0
-    while now_ns is not None and worker.status().queued:
-        now_ns = worker.step(now_ns)
+    for _ in range(100):
+        if now_ns is not None and worker.status().queued:
+            now_ns = worker.step(now_ns)
     state = worker.status()
     assert (state.accepted, state.queued, state.dropped) == (len(packet_ids), 0, 0)
     assert state.dead_lettered == len(letters.numbers)

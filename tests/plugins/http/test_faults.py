@@ -185,6 +185,19 @@ def test_a_configured_proxy_is_used(
     assert scripted.requests[0].target == "http://collector.invalid/records"
 
 
+def test_a_proxy_that_refuses_is_told(
+    make: Callable[..., HttpCollector], scripted: ScriptedServer
+) -> None:
+    scripted.script = [answer(407)]
+    proxy = scripted.url.removesuffix("/records")
+    with pytest.raises(RetryableDeliveryError, match="the proxy refuses: 407"):
+        make("https://collector.invalid/records", proxy=proxy).deliver(BATCH)
+    assert (scripted.requests[0].method, scripted.requests[0].target) == (
+        "CONNECT",
+        "collector.invalid:443",
+    )
+
+
 def test_no_log_holds_a_secret(
     make: Callable[..., HttpCollector],
     scripted: ScriptedServer,

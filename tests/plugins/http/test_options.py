@@ -195,3 +195,17 @@ def test_defaults_pass_their_own_checks() -> None:
     given = {name: value for name, value in fields.items() if value != ""}
     assert msgspec.convert(given, HttpOptions) == options
     assert os.environ.get("CREDENTIALS_DIRECTORY") is None or options.token_credential == ""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"url": f"https://user:{SECRET}@collector.example/"},
+        {"url": "https://collector.example/", "headers": {"X-Site": "a\r\nX-Evil: b"}},
+        {"url": "https://collector.example/", "headers": {"Authorization": SECRET}},
+    ],
+)
+def test_options_that_are_built_in_code_are_checked_too(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"expected|without|one line|no secret") as caught:
+        HttpOptions(**given)  # type: ignore[arg-type]  # only the types of these are known
+    assert SECRET not in str(caught.value)

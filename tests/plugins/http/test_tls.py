@@ -169,8 +169,14 @@ def test_credentials_without_tls_are_announced(
     monkeypatch.setenv("TOKEN_HERE", "s3cr3t")
     with structlog.testing.capture_logs() as logs:
         make("http://127.0.0.1:1/", token_env="TOKEN_HERE")
+        make("http://localhost:1/", token_env="TOKEN_HERE")
+        make("http://[::1]:1/", token_env="TOKEN_HERE")
+        make("http://collector.example/")
+    assert logs == []
+    with structlog.testing.capture_logs() as logs:
         make("http://collector.example/", token_env="TOKEN_HERE")
-    assert [entry["event"] for entry in logs] == ["credentials_unencrypted"]
+        make("http://localhost.example/", token_env="TOKEN_HERE")
+    assert [entry["event"] for entry in logs] == ["credentials_unencrypted"] * 2
     assert "s3cr3t" not in str(logs)
 
 
@@ -232,6 +238,21 @@ def test_a_half_written_certificate_does_not_replace_a_good_one(
     write_identity(authority, tmp_path, "two")
     collector.deliver(BATCH)
     assert names(demanding) == ["one", "one", "one", "two"]
+
+
+def test_a_reopened_collector_keeps_a_good_certificate_too(
+    make: Callable[..., HttpCollector],
+    demanding: HonestServer,
+    authority: trustme.CA,
+    ca_file: str,
+    tmp_path: Path,
+) -> None:
+    collector = make(demanding.url, ca_file=ca_file, **write_identity(authority, tmp_path, "one"))
+    (tmp_path / "client.key").unlink()
+    with structlog.testing.capture_logs():
+        collector.reopen()
+        collector.deliver(BATCH)
+    assert names(demanding) == ["one"]
 
 
 def test_changed_authorities_are_obeyed(
