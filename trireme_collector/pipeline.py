@@ -6,53 +6,35 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from trireme_collector._host_name import host_name
+from trireme_collector._intake import Intake
 from trireme_collector._pipeline_build import build_collectors, name_collectors
 from trireme_collector._pipeline_status import PipelineStatus, ShutdownReport
-from trireme_collector.aggregation import AggregationConfig, FlowAggregator
 from trireme_collector.delivery import (
     DeliveryConfig,
     DeliveryWorker,
-    FailureReporter,
     SystemClock,
     adapt,
-    estimate_size,
 )
 from trireme_collector.errors import DeliveryError
-from trireme_collector.hashing import stats_user_hash
-from trireme_collector.records import FlowRecord, TraceReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
+    from trireme_collector.aggregation import AggregationConfig
     from trireme_collector.delivery import Clock
     from trireme_collector.filters import RecordFilter
-    from trireme_collector.records import (
-        ConnectionExceptionReport,
-        ContainerRecord,
-        CounterReport,
-        DNSRequestReport,
-        IPTablesTrace,
-        PacketReport,
-        PingReport,
-        Record,
-        UserRecord,
-    )
     from trireme_collector.registry import Registry
 
 __all__ = ["Pipeline", "PipelineStatus", "ShutdownReport", "build_pipeline"]
 
-_EMITTED_AT_ONCE = 256  # others may hand in their records between two such portions
 _NANOSECONDS = 1_000_000_000
-_LOG_INTERVAL_NS = 60 * _NANOSECONDS
 _GRACE_SECONDS = 0.5  # for a collector's close() after the deadline has stopped its deliveries
 
 
-class Pipeline:
+class Pipeline(Intake):
     """Takes events, merges flows, numbers records and feeds each collector on its own.
 
     Its ``collect_*`` methods may be called from any thread, return at once and never raise.
@@ -83,30 +65,24 @@ class Pipeline:
         threads: bool = True,
     ) -> None:
         """Build the workers; open and start nothing."""
-        self._clock = clock or SystemClock()
-        self.instance = instance or host_name()
-        self.epoch = self._clock.time_ns()
-        self._threads = threads
-        self._workers = tuple(
+        clock = clock or SystemClock()
+        workers = (
             DeliveryWorker(
                 name,
                 adapt(collector, name=name),
                 delivery.get(name) if isinstance(delivery, Mapping) else delivery,
                 chosen=None if filters is None else filters.get(name),
-                clock=self._clock,
+                clock=clock,
             )
             for name, collector in name_collectors(collectors)
         )
-        self._by_kind: dict[type[Record], tuple[DeliveryWorker, ...]] = {}
-        self._aggregator = FlowAggregator(aggregation)
-        self._aggregator_lock = threading.Lock()
-        self._emit_lock = threading.Lock()
-        self._sequence = 0
-        self._malformed = 0
-        self._reporter = FailureReporter("pipeline", _LOG_INTERVAL_NS)
+        super().__init__(
+            tuple(workers), aggregation=aggregation, instance=instance or host_name(), clock=clock
+        )
+        self._threads = threads
         self._timer: threading.Thread | None = None
         self._ending = threading.Event()
-        self._started = self._closing = False
+        self._started = False
         self._report: ShutdownReport | None = None
 
     def start(self) -> Self:
@@ -254,106 +230,6 @@ class Pipeline:
     ) -> None:
         """Close, with the default deadline."""
         self.close()
-
-    def collect_flow_event(self, record: FlowRecord) -> None:
-        """Take a flow that was judged."""
-        try:
-            with self._aggregator_lock:
-                # Nothing may wait in the table any more once the shutdown has emptied it.
-                flows = (record,) if self._closing else self._aggregator.add(record)
-            if flows:
-                self._emit_all(flows)
-        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
-            self._refuse(error)
-
-    def collect_container_event(self, record: ContainerRecord) -> None:
-        """Take a container that came, changed or went."""
-        self._collect(record)
-
-    def collect_user_event(self, record: UserRecord) -> None:
-        """Take a user that was seen; one without an id is given it (`stats_user_hash`)."""
-        try:
-            self._emit((record if record.id else stats_user_hash(record),))
-        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
-            self._refuse(error)
-
-    def collect_trace_event(self, records: Sequence[str]) -> None:
-        """Take lines of an iptables trace."""
-        try:
-            self._emit((TraceReport(lines=tuple(records)),))
-        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
-            self._refuse(error)
-
-    def collect_packet_event(self, report: PacketReport) -> None:
-        """Take a packet that was traced or dropped outside any flow."""
-        self._collect(report)
-
-    def collect_counter_event(self, counter_report: CounterReport) -> None:
-        """Take the counters of a processing unit."""
-        self._collect(counter_report)
-
-    def collect_dns_requests(self, request: DNSRequestReport) -> None:
-        """Take a DNS request of a processing unit."""
-        self._collect(request)
-
-    def collect_ping_event(self, report: PingReport) -> None:
-        """Take a step of a ping."""
-        self._collect(report)
-
-    def collect_connection_exception_report(self, report: ConnectionExceptionReport) -> None:
-        """Take a connection that was tried and never answered."""
-        self._collect(report)
-
-    def collect_iptables_trace(self, trace: IPTablesTrace) -> None:
-        """Take the parsed way of packets through the rules."""
-        self._collect(trace)
-
-    def _collect(self, record: Record) -> None:
-        try:
-            self._emit((record,))
-        except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
-            self._refuse(error)
-
-    def _refuse(self, error: Exception) -> None:
-        self._malformed += 1
-        self._reporter.report("record_malformed", error, self._clock.monotonic_ns())
-
-    def _emit_pending(self) -> None:
-        with self._aggregator_lock:
-            flows = self._aggregator.take_all()
-        self._emit_all(flows)
-
-    def _emit_all(self, flows: Sequence[FlowRecord]) -> None:
-        for start in range(0, len(flows), _EMITTED_AT_ONCE):
-            portion = flows[start : start + _EMITTED_AT_ONCE]
-            try:
-                self._emit(portion)
-            except Exception:  # noqa: BLE001  one malformed flow must cost one flow
-                for flow in portion:
-                    self._collect(flow)
-
-    def _emit(self, records: Sequence[Record]) -> None:
-        """Number records of one kind and put them into the queues of those who take them."""
-        kind = type(records[0])
-        instance, epoch = self.instance, self.epoch
-        sizes = [estimate_size(record) for record in records]
-        with self._emit_lock:
-            # One lock around numbering and queueing: the numbers rise in every queue.
-            sequence = self._sequence
-            numbered = []
-            for record in records:
-                sequence += 1
-                numbered.append(replace(record, instance=instance, epoch=epoch, sequence=sequence))
-            self._sequence = sequence
-            for worker in self._takers(kind):
-                worker.put(numbered, sizes)
-
-    def _takers(self, kind: type[Record]) -> tuple[DeliveryWorker, ...]:
-        takers = self._by_kind.get(kind)
-        if takers is None:
-            takers = tuple(worker for worker in self._workers if kind in worker.kinds)
-            self._by_kind[kind] = takers
-        return takers
 
     def _deliver(self, now_ns: int) -> None:
         for worker in self._workers:
