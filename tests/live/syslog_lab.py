@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -175,6 +176,7 @@ class Server:
     def stop(self) -> None:
         """Stop it in order."""
         if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             self.process.wait(DEADLINE_SECONDS)
             self.process = None
@@ -185,6 +187,11 @@ class Server:
         self.process.kill()
         self.process.wait(DEADLINE_SECONDS)
         self.process = None
+
+    def freeze(self) -> None:
+        """Let it read no more, as a stalled disk would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until something is so."""
