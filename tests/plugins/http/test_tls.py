@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import ipaddress
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 import trustme
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.plugins.http.servers import HonestServer, ScriptedServer, server_context
 from trireme_collector import ConfigError, PacketReport, RetryableDeliveryError
@@ -123,6 +127,42 @@ def test_the_dates_are_checked(
     server = serve(server_context(expired))
     with pytest.raises(RetryableDeliveryError, match=r"certificate has expired"):
         make(server.url, ca_file=ca_file).deliver(BATCH)
+    assert server.requests == []
+
+
+def test_the_purpose_is_checked(
+    make: Callable[..., HttpCollector],
+    serve: Callable[[ssl.SSLContext], HonestServer],
+    tmp_path: Path,
+) -> None:
+    """A certificate of a client is none of a server, whoever has issued it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "both.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    server = serve(context)
+    with pytest.raises(RetryableDeliveryError, match=r"certificate is refused: .*purpose"):
+        make(server.url, ca_file=str(path)).deliver(BATCH)
     assert server.requests == []
 
 
