@@ -36,6 +36,7 @@ from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.hookspecs import CollectorContext
+from trireme_collector.metrics import MetricsConfig
 from trireme_collector.pipeline import build_pipeline
 from trireme_collector.registry import Registry
 from trireme_collector.strict_toml import REDACTED_WORDS, load_document, nearest
@@ -100,6 +101,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         plugins: Which plugins may load.
         aggregation: How flows that are alike become one record.
         delivery: How records wait for their collectors; a collector may say otherwise.
+        metrics: Where metrics and health can be read.
         collectors: Where records go. Without any, they go to the local syslog.
     """
 
@@ -107,6 +109,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     plugins: PluginSelection = PluginSelection()
     aggregation: AggregationConfig = AggregationConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    metrics: MetricsConfig = MetricsConfig()
     collectors: dict[CollectorName, dict[str, object]] = {}
 
 

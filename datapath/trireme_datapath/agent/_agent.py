@@ -15,6 +15,7 @@ from trireme_collector.pipeline import (
 )
 from trireme_datapath.agent._parts import open_backend
 from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
@@ -100,6 +101,7 @@ class Agent:
 
     Raises:
         ConfigError: The policy cannot be read, or has mistakes.
+        MissingExtraError: Metrics are configured, and their package is not installed.
         PluginError: A collector cannot be built.
     """
 
@@ -123,6 +125,7 @@ class Agent:
             refuse_mark=settings.refuse_mark if settings.refuse else None,
         )
         self.pipeline: Pipeline = config.pipeline()
+        self._watch = AgentWatch(config.settings.metrics, self.pipeline, self.engine)
         self._own_rules = rules is None
         self._rules: Rules = rules_of(settings, policy) if rules is None else rules
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
@@ -137,7 +140,8 @@ class Agent:
         """Open the outputs and the queue, and put the rules in place.
 
         Raises:
-            OutputError: A collector cannot open its output.
+            ConfigError: The address of the metrics is in use, or not allowed.
+        OutputError: A collector cannot open its output.
             PluginError: A collector raised something that it may not raise.
             DatapathError: The queue or the rules are refused; the subclass says why.
         """
@@ -146,14 +150,17 @@ class Agent:
         except (ConfigError, DeliveryError) as error:
             raise OutputError(str(error)) from error
         try:
+            self._watch.open()
             self._backend = self._open_backend(self._settings, self.engine)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
+            self._watch.close()
             self._close_backend()
             self.pipeline.close(0)
             raise
         self._datapath = DatapathLoop(self._backend, self.engine, self.pipeline)
+        self._watch.start(self._backend)
         self._check_capacity(self._backend)
         self._log.info(
             "agent_started",
@@ -221,6 +228,7 @@ class Agent:
 
     def _obey(self) -> bool:
         """Reload if it was asked for; the loop calls this after each turn and never ends by it."""
+        self._watch.turn()
         if self._reload_asked:
             self._reload_asked = False
             self._reload()
@@ -255,6 +263,7 @@ class Agent:
         self._rules = rules
 
     def _end(self) -> AgentReport:
+        self._watch.close()
         in_place = self._settings.rules.install
         if in_place and self._remove_at_stop:
             in_place = not self._remove_rules()

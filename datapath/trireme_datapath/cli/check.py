@@ -56,6 +56,7 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
     policy = _check_policy(Path(config_path), loaded, problems)
     if loaded is not None:
         _check_backend(loaded, problems)
+        _check_metrics(loaded, problems, warnings)
         _check_outputs(loaded, problems, warnings)
     code = problems[0].code if problems else ExitCode.OK
     if as_json:
@@ -128,6 +129,29 @@ def _check_backend(
             ' pip install "trireme-collector[nfqueue]", or use backend = "netlink"'
         )
         problems.append(_Finding("backend", message, ExitCode.MISSING_EXTRA))
+
+
+def _check_metrics(
+    loaded: LoadedConfiguration[AgentConfiguration],
+    problems: list[_Finding],
+    warnings: list[_Finding],
+) -> None:
+    from trireme_collector.errors import ConfigError
+    from trireme_collector.metrics import MetricsServer, MissingExtraError
+
+    if not loaded.settings.metrics.listen:
+        return
+    try:
+        server = MetricsServer(loaded.settings.metrics, ())
+        try:
+            server.open()
+        finally:
+            server.close()
+    except MissingExtraError as error:
+        problems.append(_Finding("metrics", str(error), ExitCode.MISSING_EXTRA))
+    except ConfigError as error:
+        # It may be the running agent itself that has the address.
+        warnings.append(_Finding("metrics", str(error), ExitCode.CONFIG))
 
 
 def _check_outputs(

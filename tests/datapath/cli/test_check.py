@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,3 +134,32 @@ def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -
     code, out = check(path, capsys, "--json")
     assert code == ExitCode.CONFIG
     assert "hunter2" not in out
+
+
+METRICS = "[metrics]\nlisten = 'unix:{}'"
+
+
+def test_the_address_of_the_metrics_is_tried(
+    file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("prometheus_client")
+    path = tmp_path / "m.sock"
+    code, out = check(config(file, datapath=METRICS.format(path)), capsys)
+    assert (code, out[:2]) == (ExitCode.OK, "ok")
+    assert not path.exists()
+    path.write_text("not a socket")
+    code, out = check(config(file, datapath=METRICS.format(path)), capsys)
+    # The running agent may be the one that has it.
+    assert code == ExitCode.OK
+    assert "warning: metrics: [metrics] cannot listen on unix:" in out
+
+
+def test_metrics_without_their_extra_are_found(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("prometheus_client")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    code, out = check(config(file, datapath=METRICS.format("/m.sock")), capsys)
+    assert code == ExitCode.MISSING_EXTRA
+    assert 'pip install "trireme-collector[metrics]"' in out

@@ -1,0 +1,31 @@
+"""The metrics that are offered are those that are documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from trireme_collector.metrics import PIPELINE_METRICS, SERVER_METRICS
+from trireme_datapath.agent._watch import DATAPATH_METRICS
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+EVERY = (*PIPELINE_METRICS, *DATAPATH_METRICS, *SERVER_METRICS)
+
+
+def test_the_documented_metrics_are_those_that_are_offered() -> None:
+    rows = re.findall(
+        r"^\| `(trireme_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+    )
+    described = [
+        (name, kind, tuple(re.findall(r"`(\w+)`", labels)), text)
+        for name, kind, labels, text in rows
+    ]
+    assert described == [
+        (spec.exposed_name, spec.kind.value, spec.labels, spec.help) for spec in EVERY
+    ]
+
+
+def test_names_are_unique_and_of_one_form() -> None:
+    names = [spec.exposed_name for spec in EVERY]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"trireme_[a-z_]+", name) for name in names)
