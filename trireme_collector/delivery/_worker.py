@@ -325,7 +325,7 @@ class DeliveryWorker:
             if outcome.is_bug:
                 report("collector_raised", error, now_ns, records=0)
         else:
-            event = "collector_raised" if outcome.is_bug else "records_refused"
+            event = "collector_raised" if outcome.is_bug else "records_rejected"
             event = "delivery_given_up" if gave_up else event
             kept_in = (
                 self._dead_letters.place

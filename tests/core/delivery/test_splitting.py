@@ -158,5 +158,5 @@ def test_what_follows_a_divided_batch_comes_after_it() -> None:
             again = worker.step(0)
     assert numbers(collector.records) == [0, 2, 3, 4, 5, 6, 7]
     assert [(log["event"], log["records"], log["kept_in"]) for log in logs] == [
-        ("records_refused", 1, "nowhere: set delivery.state_directory to keep them")
+        ("records_rejected", 1, "nowhere: set delivery.state_directory to keep them")
     ]
