@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trireme_collector.aggregation import FlowAggregator
 from trireme_collector.delivery import FailureReporter, estimate_size
 from trireme_collector.hashing import stats_user_hash
-from trireme_collector.records import TraceReport
+from trireme_collector.records import Checkpoint, CollectorCount, TraceReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,6 +125,10 @@ class Intake:
         """Take the parsed way of packets through the rules."""
         self._collect(trace)
 
+    def collect_checkpoint(self, record: Checkpoint) -> None:
+        """Take the counts of another pipeline."""
+        self._collect(record)
+
     def _collect(self, record: Record) -> None:
         try:
             self._emit((record,))
@@ -151,19 +155,41 @@ class Intake:
 
     def _emit(self, records: Sequence[Record]) -> None:
         """Number records of one kind and put them into the queues of those who take them."""
-        kind = type(records[0])
-        instance, epoch = self.instance, self.epoch
         sizes = [estimate_size(record) for record in records]
         with self._emit_lock:
-            # One lock around numbering and queueing: the numbers rise in every queue.
-            sequence = self._sequence
-            numbered = []
-            for record in records:
-                sequence += 1
-                numbered.append(replace(record, instance=instance, epoch=epoch, sequence=sequence))
-            self._sequence = sequence
-            for worker in self._takers(kind):
-                worker.put(numbered, sizes)
+            self._queue(records, sizes)
+
+    def _emit_checkpoint(self, *, final: bool) -> None:
+        """Count, and tell it as the next record: nothing comes between the two."""
+        with self._emit_lock:
+            accounts = [worker.status() for worker in self._workers]
+            record = Checkpoint(
+                timestamp_ns=self._clock.time_ns(),
+                final=final,
+                collectors=tuple(
+                    CollectorCount(
+                        name=account.name,
+                        accepted=account.accepted,
+                        delivered=account.delivered,
+                        dead_lettered=account.dead_lettered,
+                        dropped=account.dropped,
+                        queued=account.queued,
+                    )
+                    for account in accounts
+                ),
+            )
+            self._queue((record,), (estimate_size(record),))
+
+    def _queue(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
+        # Under one lock, numbering and queueing: the numbers rise in every queue.
+        instance, epoch, sequence = self.instance, self.epoch, self._sequence
+        numbered = []
+        for record in records:
+            sequence += 1
+            numbered.append(replace(record, instance=instance, epoch=epoch, sequence=sequence))
+        self._sequence = sequence
+        for worker in self._takers(type(records[0])):
+            worker.put(numbered, sizes)
 
     def _takers(self, kind: type[Record]) -> tuple[DeliveryWorker, ...]:
         takers = self._by_kind.get(kind)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trireme_collector.records import (
+        Checkpoint,
         ConnectionExceptionReport,
         ContainerRecord,
         CounterReport,
@@ -38,6 +39,7 @@ COLLECT_METHODS = {
     "ping": "collect_ping_event",
     "connection_exception": "collect_connection_exception_report",
     "iptables_trace": "collect_iptables_trace",
+    "checkpoint": "collect_checkpoint",
 }
 """The method that takes a record, by the value of the record's ``type`` field."""
 
@@ -134,3 +136,6 @@ class NullCollector:
 
     def collect_iptables_trace(self, trace: IPTablesTrace) -> None:
         """Ignore the parsed trace (extension)."""
+
+    def collect_checkpoint(self, record: Checkpoint) -> None:
+        """Ignore the counts (extension)."""

@@ -98,6 +98,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         instance: The name of this agent in its records; the host's name by default.
+        checkpoint_seconds: How often all counts become a record; 0 for never.
         plugins: Which plugins may load.
         aggregation: How flows that are alike become one record.
         delivery: How records wait for their collectors; a collector may say otherwise.
@@ -106,6 +107,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     instance: InstanceName = msgspec.field(default_factory=host_name)
+    checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
     plugins: PluginSelection = PluginSelection()
     aggregation: AggregationConfig = AggregationConfig()
     delivery: DeliveryConfig = DeliveryConfig()
@@ -168,6 +170,7 @@ class LoadedConfiguration(Generic[ConfigurationT]):
             aggregation=self.settings.aggregation,
             delivery=self.settings.delivery,
             instance=self.settings.instance,
+            checkpoint_seconds=self.settings.checkpoint_seconds,
         )
 
     def probe_outputs(self) -> list[tuple[str, TriremeError]]:

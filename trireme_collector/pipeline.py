@@ -46,6 +46,8 @@ class Pipeline(Intake):
         delivery: What stands around each collector; a mapping gives it by name.
         filters: Which records a collector gets, by its name; all of them by default.
         instance: The name of the agent in the records; the host name by default.
+        checkpoint_seconds: How often the collectors get a `Checkpoint`, besides the one at the
+            end; 0 for never, not even at the end. The program does it every minute.
         clock: Where the time comes from.
         threads: Whether `start` runs threads. Without them the owner calls `tick`.
 
@@ -61,6 +63,7 @@ class Pipeline(Intake):
         delivery: DeliveryConfig | Mapping[str, DeliveryConfig] | None = None,
         filters: Mapping[str, RecordFilter] | None = None,
         instance: str = "",
+        checkpoint_seconds: float = 0.0,
         clock: Clock | None = None,
         threads: bool = True,
     ) -> None:
@@ -80,6 +83,8 @@ class Pipeline(Intake):
             tuple(workers), aggregation=aggregation, instance=instance or host_name(), clock=clock
         )
         self._threads = threads
+        self._checkpoint_ns = round(checkpoint_seconds * _NANOSECONDS)
+        self._next_checkpoint_ns = 0
         self._timer: threading.Thread | None = None
         self._ending = threading.Event()
         self._started = False
@@ -109,6 +114,7 @@ class Pipeline(Intake):
                 worker.finish(now_ns)
             raise
         self._started = True
+        self._next_checkpoint_ns = now_ns + self._checkpoint_ns
         if self._threads:
             for worker in self._workers:
                 worker.start()
@@ -119,7 +125,7 @@ class Pipeline(Intake):
         return self
 
     def tick(self, now_ns: int | None = None) -> None:
-        """Do what is due: end the window and, without threads, deliver.
+        """Do what is due: end the window, tell the counts and, without threads, deliver.
 
         Args:
             now_ns: The time of a clock that does not jump; the pipeline's own by default.
@@ -128,6 +134,9 @@ class Pipeline(Intake):
         with self._aggregator_lock:
             flows = self._aggregator.take_due(now_ns)
         self._emit_all(flows)
+        if self._started and self._checkpoint_ns and now_ns >= self._next_checkpoint_ns:
+            self._next_checkpoint_ns = now_ns + self._checkpoint_ns
+            self._emit_checkpoint(final=False)
         if not self._threads:
             self._deliver(now_ns)
 
@@ -177,6 +186,8 @@ class Pipeline(Intake):
             self._closing = True
             flows = self._aggregator.take_all()
         self._emit_all(flows)
+        if self._started and self._checkpoint_ns:
+            self._emit_checkpoint(final=True)
         now_ns = self._clock.monotonic_ns()
         end_ns = now_ns + round(deadline_seconds * _NANOSECONDS)
         for worker in self._workers:
@@ -241,12 +252,14 @@ class Pipeline(Intake):
         return max(0.0, (end_ns - self._clock.monotonic_ns()) / _NANOSECONDS)
 
     def _run_timer(self) -> None:
-        window_seconds = self._aggregator.config.window_seconds
-        if not window_seconds:
+        # A quarter of the window: a flow leaves at most that much late.
+        quarter_seconds = self._aggregator.config.window_seconds / 4
+        checkpoint_seconds = self._checkpoint_ns / _NANOSECONDS
+        pauses = [seconds for seconds in (quarter_seconds, checkpoint_seconds) if seconds]
+        if not pauses:
             return  # nothing ever waits
         self.tick()
-        # A quarter of the window: a flow leaves at most that much late.
-        while not self._ending.wait(window_seconds / 4):
+        while not self._ending.wait(min(pauses)):
             self.tick()
 
 
@@ -257,6 +270,7 @@ def build_pipeline(
     aggregation: AggregationConfig | None = None,
     delivery: DeliveryConfig | None = None,
     instance: str = "",
+    checkpoint_seconds: float = 0.0,
     clock: Clock | None = None,
     threads: bool = True,
 ) -> Pipeline:
@@ -270,6 +284,7 @@ def build_pipeline(
         aggregation: How flows are merged.
         delivery: What stands around each collector that has no ``delivery`` of its own.
         instance: The name of the agent in the records.
+        checkpoint_seconds: How often the collectors get a `Checkpoint`; 0 for never.
         clock: Where the time comes from.
         threads: Whether `Pipeline.start` runs threads.
 
@@ -287,6 +302,7 @@ def build_pipeline(
         delivery=deliveries,
         filters=filters,
         instance=instance,
+        checkpoint_seconds=checkpoint_seconds,
         clock=clock,
         threads=threads,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trireme_collector.records import (
+    Checkpoint,
     ContainerRecord,
     CounterReport,
     FlowRecord,
@@ -24,6 +25,7 @@ _FLOW = 750
 _OTHER = 500
 _TEXT = 56  # the header of a str object
 _COUNTER = 64
+_ACCOUNT = 250
 _TRACE_STEP = 600
 
 
@@ -50,6 +52,8 @@ def _estimate_lists(record: Record) -> int:
             return sum(_TEXT + len(text) for text in texts)
         case CounterReport():
             return _COUNTER * len(record.counters)
+        case Checkpoint():
+            return _ACCOUNT * len(record.collectors)
         case IPTablesTrace():
             return _TRACE_STEP * len(record.records)
     return 0

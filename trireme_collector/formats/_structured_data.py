@@ -26,6 +26,7 @@ _SINGULAR = {
     "tags": "tag",
     "claims": "claim",
     "counters": "counter",
+    "collectors": "collector",
     "ips": "ip",
     "lines": "line",
     "records": "step",

@@ -15,6 +15,7 @@ from trireme_collector.formats._text_cache import TextCache
 from trireme_collector.formats._time import format_rfc3339
 from trireme_collector.records import (
     ActionType,
+    Checkpoint,
     ConnectionExceptionReport,
     ContainerRecord,
     CounterReport,
@@ -88,7 +89,13 @@ def record_time_ns(record: Record) -> int | None:
     match record:
         case FlowRecord():
             time_ns = record.end_time_ns or record.start_time_ns
-        case PacketReport() | CounterReport() | ConnectionExceptionReport() | IPTablesTrace():
+        case (
+            PacketReport()
+            | CounterReport()
+            | ConnectionExceptionReport()
+            | IPTablesTrace()
+            | Checkpoint()
+        ):
             time_ns = record.timestamp_ns
         case DNSRequestReport():
             time_ns = record.time_ns
@@ -260,6 +267,17 @@ def _exception(record: ConnectionExceptionReport, paint: _Painter) -> str:
     )
 
 
+def _checkpoint(record: Checkpoint, _paint: _Painter) -> str:
+    word = "final" if record.final else ""
+    counts = tuple(
+        f"{count.name}:{count.delivered}+{count.dead_lettered}+{count.dropped}+{count.queued}"
+        f"={count.accepted}"
+        for count in record.collectors
+    )
+    rest = _values(sequence=record.sequence, collectors=_list(counts))
+    return f"{'counts':<{_WIDTH_KIND}} {word:<{_WIDTH_VERDICT}} {rest}"
+
+
 def _iptables(record: IPTablesTrace, _paint: _Painter) -> str:
     steps = tuple(f"{step.table_name}/{step.chain}:{step.rule_id}" for step in record.records)
     return f"{'iptables':<{_WIDTH_KIND}} {_values(namespace=record.namespace, steps=_list(steps))}"
@@ -276,4 +294,5 @@ _RENDER: Mapping[type, Callable[..., str]] = {
     TraceReport: _trace,
     ConnectionExceptionReport: _exception,
     IPTablesTrace: _iptables,
+    Checkpoint: _checkpoint,
 }

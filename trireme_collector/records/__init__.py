@@ -30,6 +30,8 @@ from trireme_collector.records._enums import (
 )
 from trireme_collector.records._flow import EndPoint, FlowRecord, RecordBase
 from trireme_collector.records._reports import (
+    Checkpoint,
+    CollectorCount,
     ConnectionExceptionReport,
     ContainerRecord,
     Counter,
@@ -50,6 +52,8 @@ __all__ = [
     "RECORD_TYPES",
     "SOME_CLAIMS_SOURCE",
     "ActionType",
+    "Checkpoint",
+    "CollectorCount",
     "ConnectionExceptionReport",
     "ContainerEvent",
     "ContainerRecord",

@@ -13,6 +13,7 @@ import msgspec
 
 from trireme_collector.records._flow import FlowRecord
 from trireme_collector.records._reports import (
+    Checkpoint,
     ConnectionExceptionReport,
     ContainerRecord,
     CounterReport,
@@ -48,6 +49,7 @@ Record = Union[  # noqa: UP007  msgspec and typing.get_args want one object at r
     TraceReport,
     ConnectionExceptionReport,
     IPTablesTrace,
+    Checkpoint,
 ]
 """Any record that travels through a pipeline."""
 
@@ -63,6 +65,7 @@ RECORD_TYPES: Mapping[str, type[Record]] = types.MappingProxyType(
         "trace": TraceReport,
         "connection_exception": ConnectionExceptionReport,
         "iptables_trace": IPTablesTrace,
+        "checkpoint": Checkpoint,
     }
 )
 """Every kind of record by the value of its ``type`` field."""

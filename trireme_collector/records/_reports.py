@@ -8,6 +8,8 @@ from trireme_collector.records._enums import PacketEvent, PingType, Stage
 from trireme_collector.records._flow import EndPoint, RecordBase
 
 __all__ = [
+    "Checkpoint",
+    "CollectorCount",
     "ConnectionExceptionReport",
     "ContainerRecord",
     "Counter",
@@ -226,6 +228,45 @@ class ConnectionExceptionReport(
     state: str = ""
     reason: str = ""
     value: int = 0
+
+
+class CollectorCount(Struct, frozen=True, kw_only=True, gc=False):
+    """What became of the records of one collector, since the epoch of the checkpoint.
+
+    ``accepted == delivered + dead_lettered + dropped + queued``
+
+    Attributes:
+        name: The name of the collector in the configuration.
+        accepted: Records that were given to it.
+        delivered: Records that it took.
+        dead_lettered: Records that are kept as dead letters.
+        dropped: Records that were lost or left out on purpose.
+        queued: Records that waited.
+    """
+
+    name: str = ""
+    accepted: int = 0
+    delivered: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    queued: int = 0
+
+
+class Checkpoint(RecordBase, frozen=True, kw_only=True, gc=False, tag="checkpoint"):
+    """The counts of all collectors at one moment, for who wants to prove that nothing is missing.
+
+    It is numbered like any record (extension, ours): the counts are of all records of its
+    epoch with a smaller number.
+
+    Attributes:
+        timestamp_ns: The moment, nanoseconds since 1970 UTC.
+        final: Whether the intake has ended: no record of this epoch comes after it.
+        collectors: The counts of each collector.
+    """
+
+    timestamp_ns: int = 0
+    final: bool = False
+    collectors: tuple[CollectorCount, ...] = ()
 
 
 class IPTablesTraceRecord(Struct, frozen=True, kw_only=True, gc=False):

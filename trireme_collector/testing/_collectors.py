@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from trireme_collector.records import (
+    Checkpoint,
     ConnectionExceptionReport,
     ContainerRecord,
     CounterReport,
@@ -121,6 +122,11 @@ class MemoryCollector:
         """The parsed traces."""
         return self.of(IPTablesTrace)
 
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The counts of the collectors."""
+        return self.of(Checkpoint)
+
     def collect_flow_event(self, record: FlowRecord) -> None:
         """Keep the flow."""
         self.records.append(record)
@@ -160,6 +166,10 @@ class MemoryCollector:
     def collect_iptables_trace(self, trace: IPTablesTrace) -> None:
         """Keep the parsed trace."""
         self.records.append(trace)
+
+    def collect_checkpoint(self, record: Checkpoint) -> None:
+        """Keep the counts."""
+        self.records.append(record)
 
 
 class FailingCollector(MemoryCollector):

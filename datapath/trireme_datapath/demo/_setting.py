@@ -28,6 +28,7 @@ CAPTURE: Final = _DATA / "demo.pcap"
 # Literal strings: no character of a path has a meaning in them.
 _CONFIG: Final = """\
 instance = "demo"
+checkpoint_seconds = 0
 
 [datapath]
 policy = '{policy}'

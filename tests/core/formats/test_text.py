@@ -11,6 +11,8 @@ from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     RECORD_TYPES,
     ActionType,
+    Checkpoint,
+    CollectorCount,
     ConnectionExceptionReport,
     ContainerRecord,
     Counter,
@@ -146,6 +148,20 @@ GOLDEN: list[tuple[Record, str]] = [
     (
         IPTablesTrace(records=(IPTablesTraceRecord(table_name="raw", chain="OUTPUT", rule_id=2),)),
         "--:--:--.------ iptables steps=raw/OUTPUT:2",
+    ),
+    (
+        Checkpoint(
+            timestamp_ns=TIME_NS,
+            final=True,
+            sequence=12,
+            collectors=(
+                CollectorCount(
+                    name="a", accepted=11, delivered=5, dead_lettered=3, dropped=2, queued=1
+                ),
+                CollectorCount(name="b"),
+            ),
+        ),
+        "03:04:05.000006 counts   final   sequence=12 collectors=a:5+3+2+1=11,b:0+0+0+0=0",
     ),
 ]
 

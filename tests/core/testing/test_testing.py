@@ -37,6 +37,7 @@ def test_it_sorts_what_it_remembers(tag: str) -> None:
     getattr(memory, COLLECT_METHODS[tag])(argument)
     lists: dict[str, Sequence[Record]] = {
         "flow": memory.flows,
+        "checkpoint": memory.checkpoints,
         "container": memory.containers,
         "user": memory.users,
         "trace": memory.traces,

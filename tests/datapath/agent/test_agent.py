@@ -192,7 +192,7 @@ def test_packets_are_judged_and_reported(bench: Bench) -> None:
     assert report.shutdown.complete
     assert report.summary() == (
         "2 packets judged, 1 flows accepted, 1 rejected, 5 packets dropped by the kernel;"
-        " records delivered: memory 2 of 2; dropped: 0, undelivered: 0"
+        " records delivered: memory 3 of 3; dropped: 0, undelivered: 0"  # with the checkpoint
     )
 
 
