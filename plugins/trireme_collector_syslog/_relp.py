@@ -118,6 +118,10 @@ class RelpSender:
         end = self._monotonic() + self._timeout_seconds
         try:
             while True:
+                taken, refused = self._settle()
+                done += taken
+                if refused is not None:
+                    return done, refused
                 while given < len(messages) and len(waiting) < self._window:
                     self._begin(messages[given])
                     given += 1
@@ -127,10 +131,6 @@ class RelpSender:
                     end = self._monotonic() + self._timeout_seconds
                 elif self._monotonic() >= end:
                     return done, TimeoutError("no acknowledgement in time")
-                taken, refused = self._settle()
-                done += taken
-                if refused is not None:
-                    return done, refused
         except OSError as error:
             # What was acknowledged before the connection broke is the receiver's.
             return done + self._settle()[0], error

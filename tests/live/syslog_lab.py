@@ -6,6 +6,7 @@ cannot be beside rsyslog, so its packages are fetched and only unpacked.
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import platform
@@ -133,7 +134,7 @@ def fetch_syslog_ng(directory: Path) -> Path:
     return root
 
 
-class Server:
+class Server(abc.ABC):
     """A running server that writes what it reads to a file."""
 
     output: ClassVar[str]
@@ -158,9 +159,9 @@ class Server:
             )
         )
 
+    @abc.abstractmethod
     def command(self) -> tuple[Sequence[str], Mapping[str, str]]:
         """Give the command and its environment."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it, and wait until it listens everywhere."""
@@ -236,9 +237,9 @@ class Server:
         time.sleep(0.2)
         return self.lines(mark)
 
+    @abc.abstractmethod
     def parameters(self, line: str) -> dict[str, str]:
         """Read the parameters in a line of the output."""
-        raise NotImplementedError
 
     def _listens(self) -> bool:
         for port in self.ports():
