@@ -1,4 +1,4 @@
-"""The collector ``syslog``: RFC 5424 over unix sockets, UDP and TCP."""
+"""The collector ``syslog``: RFC 5424 or 3164 over unix sockets, UDP, TCP, TLS and RELP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def trireme_register_collectors() -> list[CollectorSpec[SyslogOptions]]:
             name="syslog",
             factory=lambda options, context: SyslogCollector(options, name=context.name),
             config_type=SyslogOptions,
-            summary="Sends records as RFC 5424 messages over a unix socket, UDP or TCP.",
+            summary="Sends records as syslog messages over a unix socket, UDP, TCP, TLS or RELP.",
             stability=Stability.BETA,
         )
     ]
