@@ -68,22 +68,23 @@ class StreamSender:
     def send(self, messages: Sequence[bytes]) -> tuple[int, OSError | None]:
         """Send messages until one fails; see `Sender.send`."""
         try:
-            self._look(0)
+            self._channel.watch(0)
             while self._again:
                 some = list(itertools.islice(self._again, _AGAIN_AT_ONCE))
                 left, failure = self._write(some)
                 for _ in range(left):
                     self._again.popleft()
                 if failure is not None:
-                    return 0, failure
+                    return 0, self._judge(failure)
             left, failure = self._write(messages)
             if failure is not None and not is_stall(failure):
                 # What the kernel took of this batch is lost with the connection.
-                return 0, failure
+                return 0, self._judge(failure)
             if left:
-                self._look(max(0.0, self._settled_at - self._monotonic()))
+                self._channel.watch(max(0.0, self._settled_at - self._monotonic()))
+                self._settled_at = 0.0
         except OSError as error:
-            return 0, error
+            return 0, self._judge(error)
         self._window.add(messages[:left], self._monotonic())
         return left, failure
 
@@ -97,15 +98,11 @@ class StreamSender:
         """Close the connection."""
         self._channel.close()
 
-    def _look(self, seconds: float) -> None:
-        """Notice a server that has closed the connection."""
-        early = self._monotonic() <= self._settled_at
-        try:
-            self._channel.watch(seconds)
-        except ConnectionError as error:
-            if early:
-                raise PeerClosedError(error.errno, error.strerror) from error
-            raise
+    def _judge(self, error: OSError) -> OSError:
+        """Tell a server that ends a new connection from one that ends an old one."""
+        if self._settled_at and isinstance(error, ConnectionError):
+            return PeerClosedError(error.errno, error.strerror)
+        return error
 
     def _write(self, messages: Sequence[bytes]) -> tuple[int, OSError | None]:
         frames = [self._frame(message) for message in messages]

@@ -88,7 +88,10 @@ class TlsChannel:
         # A write that did not end in time has to be repeated with the very same bytes.
         record = self._record or bytes(data[:_RECORD_BYTES])
         self._record = record
-        self._socket.sendall(record)
+        try:
+            self._socket.sendall(record)
+        except ssl.SSLEOFError as error:
+            raise _gone() from error
         self._record = b""
         return len(record)
 
@@ -118,7 +121,7 @@ class TlsChannel:
             return
         finally:
             self._socket.settimeout(timeout)
-        raise ConnectionResetError(errno.ECONNRESET, "the server has closed the connection")
+        raise _gone()
 
     def finish(self, seconds: float) -> bool:
         """End the stream; see `Channel.finish`."""
@@ -167,6 +170,10 @@ def explain_tls(error: OSError) -> str:
             " the server permits"
         )
     return f"no TLS connection ({reason}); check that port is one for TLS"
+
+
+def _gone() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the server has closed the connection")
 
 
 def _build(options: SyslogOptions, name: str) -> ssl.SSLContext:
