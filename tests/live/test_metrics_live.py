@@ -1,0 +1,113 @@
+"""A running agent answers who asks, prints what it sees, and judges on whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.conftest import ALLOWED, DENIED, Lab, wait_for
+from tests.live.test_run_live import Place
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+CONNECTIONS = 100  # nobody accepts them: the backlog holds 128
+METRICS = """
+[metrics]
+listen = "unix:{path}"
+[collectors.screen]
+type = "console"
+json = true
+[collectors.screen.filter]
+allow = ['type == "flow" and action == "reject"']
+mask = {{ blank = ["source.ip"] }}
+"""
+
+
+def ask(path: Path, what: str) -> tuple[int, str]:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(f"GET {what} HTTP/1.1\r\n\r\n".encode())
+        found = b""
+        while data := client.recv(65536):
+            found += data
+    head, _, body = found.decode().partition("\r\n\r\n")
+    return int(head.split(" ")[1]), body
+
+
+def value(text: str, name: str) -> float:
+    match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    assert match, f"{name} is not in\n{text}"
+    return float(match[1])
+
+
+@pytest.fixture
+def place(lab: Lab, tmp_path: Path) -> Iterator[Place]:
+    for port in (ALLOWED, DENIED):
+        lab.listen(4, port)
+    with contextlib.ExitStack() as stack:
+        place = Place(lab, tmp_path, stack)
+        place.configure(collectors=METRICS.format(path=tmp_path / "m.sock"))
+        yield place
+
+
+def test_what_was_judged_can_be_read_and_seen(place: Place) -> None:
+    path = place.directory / "m.sock"
+    agent = place.start()
+    assert ask(path, "/readyz")[0] == 200
+    assert place.lab.connect(4, ALLOWED) == "connected"
+    assert place.lab.connect(4, DENIED) == "timed out"
+    # The counters are read once a second at most.
+    rejected = 'trireme_engine_events_total{event="flows_rejected"}'
+    assert wait_for(lambda: rejected in ask(path, "/metrics")[1])
+    _, text = ask(path, "/metrics")
+    assert value(text, 'trireme_engine_events_total{event="flows_accepted"}') == 1
+    assert value(text, 'trireme_queue_dropped_packets_total{full="queue"}') == 0
+    left_out = 'trireme_collector_records_dropped_total{collector="screen",reason="filtered"}'
+    assert value(text, left_out) >= 1
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    printed = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    assert {flow["destination"]["port"] for flow in printed} == {DENIED}
+    assert {flow["source"]["ip"] for flow in printed} == {""}
+    assert not path.exists()
+
+
+def test_scrapes_without_end_let_no_packet_wait(place: Place) -> None:
+    path = place.directory / "m.sock"
+    agent = place.start()
+    ending = threading.Event()
+
+    def scrape() -> None:
+        while not ending.is_set():
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(0.05)
+                client.connect(str(path))
+                client.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+                client.recv(100)
+
+    scrapers = [threading.Thread(target=scrape) for _ in range(4)]
+    for scraper in scrapers:
+        scraper.start()
+    try:
+        outcomes = [place.lab.connect(4, ALLOWED) for _ in range(CONNECTIONS)]
+    finally:
+        ending.set()
+        for scraper in scrapers:
+            scraper.join()
+    assert outcomes == ["connected"] * CONNECTIONS
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert f"{CONNECTIONS} flows accepted" in out
+    assert " 0 packets dropped by the kernel" in out
