@@ -10,6 +10,7 @@ import structlog
 
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
 from trireme_collector.exit_codes import ExitCode
+from trireme_collector.filters import DROPPED_FILTERED, DROPPED_SAMPLED
 from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
 )
@@ -64,7 +65,12 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
         delivered = ", ".join(
             f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
         )
-        lost = sum(account.dropped + account.dead_lettered for account in accounts)
+        left_out = sum(
+            account.dropped_by_reason.get(reason, 0)
+            for account in accounts
+            for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
+        )
+        lost = sum(account.dropped + account.dead_lettered for account in accounts) - left_out
         return (
             f"{self.counters.get('packets', 0)} packets judged,"
             f" {self.counters.get('flows_accepted', 0)} flows accepted,"
@@ -72,6 +78,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
             f" {self.kernel_dropped} packets dropped by the kernel;"
             f" records delivered: {delivered or 'none'};"
             f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
+            + (f", left out by filters: {left_out}" if left_out else "")
         )
 
 

@@ -147,10 +147,11 @@ class Bench:
         self.queue = Queue(engine, self.calls, *self.packets)
         return self.queue
 
-    def agent(self, extra: str = "", *, remove_rules: bool = False) -> Agent:
+    def agent(self, extra: str = "", *, behind: str = "", remove_rules: bool = False) -> Agent:
         path = self.directory / "agent.toml"
         text = (
             f'instance = "test"\n[datapath]\npolicy = "policy.toml"\n{extra}\n[collectors.memory]\n'
+            f"{behind}\n"
         )
         path.write_text(text, encoding="utf-8")
         registry = Registry(entry_points=())
@@ -194,6 +195,18 @@ def test_packets_are_judged_and_reported(bench: Bench) -> None:
         "2 packets judged, 1 flows accepted, 1 rejected, 5 packets dropped by the kernel;"
         " records delivered: memory 3 of 3; dropped: 0, undelivered: 0"  # with the checkpoint
     )
+
+
+def test_what_a_filter_left_out_is_not_called_dropped(bench: Bench) -> None:
+    bench.packets = (HTTP, SSH)
+    # The collector's table comes last: its filter belongs behind it.
+    agent = bench.agent("", behind="filter = { allow = ['action == \"reject\"'] }")
+    run(agent)
+    report = agent.run()
+    flows = [record for record in bench.output.records if isinstance(record, FlowRecord)]
+    assert [flow.destination.port for flow in flows] == [22]
+    left_out = report.shutdown.status.collectors[0].dropped_by_reason["filtered"]
+    assert f"dropped: 0, undelivered: 0, left out by filters: {left_out}" in report.summary()
 
 
 def test_what_is_opened_in_which_order(bench: Bench) -> None:
