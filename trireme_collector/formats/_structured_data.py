@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from trireme_collector.formats._escaping import escape_text
+from trireme_collector.formats._flow_parameters import render_flow_parameters
 from trireme_collector.formats._text_cache import TextCache
+from trireme_collector.records import FlowRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +53,11 @@ def render_parameters(record: Record) -> str:
 
     That is `parameters` with every value escaped, several times as fast.
     """
+    if type(record) is FlowRecord:
+        try:
+            return render_flow_parameters(record, _VALUES, _render_kept)
+        except (AttributeError, TypeError):
+            pass  # a field of another type than it should be: the general way knows more of them
     plan = _plan(type(record))
     parts: list[str] = []
     add = parts.append
@@ -66,9 +73,9 @@ def render_parameters(record: Record) -> str:
             add(f'{head}{value}"')
         elif kind is tuple:
             if value:
-                add(_LISTS.get((head, value)) or _render_others(head, value))
+                add(_render_kept(head, value))
         elif isinstance(value, enum.Enum):
-            add(_ENUMS.get((kind, head, value)) or _render_others(head, value))
+            add(_render_kept(head, value))
         elif value != "":
             add(_render_others(head, value))
     return "".join(parts)
@@ -89,29 +96,32 @@ class _Plan(NamedTuple):
 
 
 _VALUES = TextCache(parameter_value)
-# The parameters of tags and of enumerations, by what stands before the value.
-_LISTS: dict[tuple[str, object], str] = {}
-_ENUMS: dict[tuple[type, str, object], str] = {}
-_MAX_LISTS = 1024
-_MAX_LIST_CHARACTERS = 1024
+# The parameters of tags and of enumerations, by their type and what stands before the value.
+_KEPT: dict[tuple[type, str, object], str] = {}
+_MAX_KEPT = 1024
+_MAX_KEPT_CHARACTERS = 1024
+
+
+def _render_kept(head: str, value: object) -> str:
+    """Write a list or a member of an enumeration, which is likely to come again."""
+    try:
+        return _KEPT[type(value), head, value]
+    except (KeyError, TypeError):
+        rendered = _render_others(head, value)
+    # Only texts in a list: 1 and True would be one key.
+    texts = isinstance(value, tuple) and all(type(item) is str for item in value)
+    if len(rendered) <= _MAX_KEPT_CHARACTERS and (texts or isinstance(value, enum.Enum)):
+        if len(_KEPT) >= _MAX_KEPT:
+            _KEPT.clear()
+        _KEPT[type(value), head, value] = rendered
+    return rendered
 
 
 def _render_others(head: str, value: object) -> str:
-    """Write a value that is neither text nor number, and keep what will come again."""
+    """Write a value that is neither text nor number."""
     if value == "":
         return ""
-    rendered = "".join(f' {name}="{_VALUES[text]}"' for name, text in _parameter(head[1:-2], value))
-    if isinstance(value, enum.Enum):
-        _ENUMS[type(value), head, value] = rendered
-    elif (
-        isinstance(value, tuple)
-        and len(rendered) <= _MAX_LIST_CHARACTERS
-        and all(type(item) is str for item in value)
-    ):
-        if len(_LISTS) >= _MAX_LISTS:
-            _LISTS.clear()
-        _LISTS[head, value] = rendered
-    return rendered
+    return "".join(f' {name}="{_VALUES[text]}"' for name, text in _parameter(head[1:-2], value))
 
 
 @functools.cache

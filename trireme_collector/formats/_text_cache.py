@@ -27,6 +27,10 @@ class TextCache(dict[str, str]):
 
     def __missing__(self, text: str) -> str:
         """Work out an answer, and keep it if it is short."""
+        if type(text) is not str:
+            return self._function(
+                str(text)
+            )  # nobody checks the fields of records that are made here
         answer = self._function(text)
         if len(text) <= _MAX_CHARACTERS:
             if len(self) >= _MAX_ENTRIES:

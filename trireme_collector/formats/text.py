@@ -77,6 +77,8 @@ def render_text(record: Record, *, color: bool = False) -> str:
 
 def render_summary(record: Record) -> str:
     """Render a record like `render_text`, without time, colour and alignment."""
+    if type(record) is FlowRecord:
+        return _flow_summary(record)
     return " ".join(_RENDER[type(record)](record, _plain).split())
 
 
@@ -168,17 +170,6 @@ def _list(texts: tuple[str, ...]) -> str:
 def _flow(record: FlowRecord, paint: _Painter) -> str:
     protocol = record.l4_protocol
     source, destination = record.source, record.destination
-    observed = record.observed_action
-    rest = _values(
-        policy=record.policy_id,
-        unit=record.context_id,
-        reason=record.drop_reason,
-        observed=observed.describe() if observed is not ActionType.NONE else "",
-        observed_policy=record.observed_policy_id,
-        uri=destination.uri,
-        packets=record.packets,
-        bytes=record.bytes,
-    )
     way = _way(
         _address(source.ip, source.port, protocol),
         _address(destination.ip, destination.port, protocol),
@@ -187,7 +178,40 @@ def _flow(record: FlowRecord, paint: _Painter) -> str:
     return (
         f"{record.direction or 'flow'!s:<{_WIDTH_KIND}} {_verdict(record.action, paint)}"
         f" {protocol_name(protocol):<{_WIDTH_PROTOCOL}}"
-        f" {way} {rest}{count}"
+        f" {way}{_flow_details(record)}{count}"
+    )
+
+
+def _flow_summary(record: FlowRecord) -> str:
+    """Write what `_flow` writes without its alignment: syslog has one of these a message."""
+    protocol = record.l4_protocol
+    source, destination = record.source, record.destination
+    action = record.action
+    verdict = "REJECT" if action.rejected else "ACCEPT" if action.accepted else "NONE"
+    count = f" x{record.count}" if record.count > 1 else ""
+    text = (
+        f"{record.direction or 'flow'!s} {verdict} {protocol_name(protocol)}"
+        f" {_address(source.ip, source.port, protocol)}"
+        f" -> {_address(destination.ip, destination.port, protocol)}"
+        f"{_flow_details(record)}{count}"
+    )
+    return " ".join(text.split()) if "  " in text else text
+
+
+def _flow_details(record: FlowRecord) -> str:
+    values = _VALUES
+    observed = record.observed_action
+    return "".join(
+        (
+            f" policy={values[text]}" if (text := record.policy_id) else "",
+            f" unit={values[text]}" if (text := record.context_id) else "",
+            f" reason={values[text]}" if (text := record.drop_reason) else "",
+            f" observed={values[observed.describe()]}" if observed is not ActionType.NONE else "",
+            f" observed_policy={values[text]}" if (text := record.observed_policy_id) else "",
+            f" uri={values[text]}" if (text := record.destination.uri) else "",
+            f" packets={record.packets}" if record.packets else "",
+            f" bytes={record.bytes}" if record.bytes else "",
+        )
     )
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import ContainerRecord, FlowRecord, Record
 from trireme_collector.formats._structured_data import (
-    _LISTS,
-    _MAX_LISTS,
+    _KEPT,
+    _MAX_KEPT,
     parameter_value,
     parameters,
     render_parameters,
@@ -25,14 +25,19 @@ def test_both_ways_agree(record: Record) -> None:
     assert render_parameters(record) == plainly(record)
 
 
+def test_a_field_of_a_wrong_type_costs_itself_alone() -> None:
+    record = FlowRecord(context_id=5, policy_id="p1")  # type: ignore[arg-type]  # nobody checks it
+    assert render_parameters(record) == plainly(record)
+
+
 def test_what_is_kept_is_bounded() -> None:
-    for number in range(_MAX_LISTS + 10):
+    for number in range(_MAX_KEPT + 10):
         record = FlowRecord(tags=(str(number),))
         assert render_parameters(record) == plainly(record)
-    assert 0 < len(_LISTS) <= _MAX_LISTS
+    assert 0 < len(_KEPT) <= _MAX_KEPT
 
 
 def test_a_long_list_is_not_kept() -> None:
     record = ContainerRecord(tags=("long" * 1_000,))
     assert render_parameters(record) == plainly(record)
-    assert all(tags != record.tags for _, tags in _LISTS)
+    assert all(kept != record.tags for _, _, kept in _KEPT)

@@ -199,6 +199,11 @@ def test_a_summary_has_no_time_and_no_alignment() -> None:
     )
 
 
+@given(records(NASTY_TEXT))
+def test_a_summary_is_the_line_without_its_time(record: Record) -> None:
+    assert render_summary(record) == " ".join(render_text(record).split()[1:])
+
+
 def test_times_of_records() -> None:
     assert record_time_ns(ACCEPTED) == TIME_NS
     assert record_time_ns(REJECTED) == TIME_NS

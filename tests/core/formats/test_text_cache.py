@@ -25,3 +25,9 @@ def test_it_is_bounded_in_entries_and_in_their_length() -> None:
     long = "a" * (_MAX_CHARACTERS + 1)
     assert cache[long] == long.upper()
     assert long not in cache
+
+
+def test_what_is_no_text_is_made_one() -> None:
+    cache = TextCache(str.upper)
+    assert cache[True] == "TRUE"  # type: ignore[index]  # records are not checked where they are made
+    assert not cache
