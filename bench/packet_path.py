@@ -2,8 +2,9 @@
 
 A sender floods a virtual Ethernet pair with 64-byte UDP datagrams; the rules queue each of them
 once and drop it behind the queue, so that what the rest of the stack does with it is not
-measured. The consumers run in turn, each as a process of its own, and report the user and system
-time that the kernel accounted to them for a fixed number of packets.
+measured. The queue fills up and is emptied again and again. The consumers run in turn, each as a
+process of its own, and report the user and system time that the kernel accounted to them for a
+fixed number of packets.
 
 Three kinds of traffic: packets of known flows; new flows of one client to one server (new source
 ports, so that the decision is remembered); and new flows that have nothing in common (random
