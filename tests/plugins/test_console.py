@@ -32,7 +32,6 @@ from trireme_collector_console import ConsoleCollector, ConsoleOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
@@ -239,7 +238,7 @@ def test_a_stream_that_was_never_open_is_a_mistake(
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_process_prints_to_the_stream_that_was_asked_for(stream: str, tmp_path: Path) -> None:
+def test_a_process_prints_to_the_stream_that_was_asked_for(stream: str) -> None:
     code = (
         "import sys, msgspec\n"
         "from trireme_collector import ContainerRecord\n"
@@ -247,9 +246,7 @@ def test_a_process_prints_to_the_stream_that_was_asked_for(stream: str, tmp_path
         f"options = msgspec.convert({{'stream': {stream!r}}}, ConsoleOptions)\n"
         "ConsoleCollector(options).deliver([ContainerRecord(context_id='one', event='start')])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     printed = {"stdout": done.stdout, "stderr": done.stderr}
     assert "unit=one" in printed.pop(stream)
     assert list(printed.values()) == [""]
