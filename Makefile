@@ -27,7 +27,7 @@ test: $(STAMPS)/venv $(STAMPS)/needs  ## Run everything that needs no kernel: un
 	$(TOX) run-parallel --parallel auto --parallel-no-spinner || status=$$?; \
 	$(BIN)/python .ci/summary.py --status $$status .tox/*/report.xml
 
-live: $(STAMPS)/venv $(STAMPS)/needs  ## Run the tests against the real kernel, in network namespaces (needs root).
+live: $(STAMPS)/venv $(STAMPS)/live  ## Run the tests against the real kernel, in network namespaces (needs root).
 	@$(TOX) run -e live
 
 bench: $(STAMPS)/venv $(STAMPS)/needs  ## Measure, side by side with the alternatives (needs root for the packet path).
@@ -59,6 +59,12 @@ $(STAMPS)/system: .ci/system-packages
 # What the tests cannot do without.
 $(STAMPS)/needs: $(STAMPS)/system
 	@.ci/system-packages require
+	@touch $@
+
+# The servers that the live tests run: nothing else installs those.
+$(STAMPS)/live: $(STAMPS)/system
+	@.ci/system-packages install live
+	@.ci/system-packages require live
 	@touch $@
 
 $(STAMPS)/venv: $(STAMPS)/system setup.cfg pyproject.toml
