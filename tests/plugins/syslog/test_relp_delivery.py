@@ -163,7 +163,7 @@ def test_a_late_acknowledgement_is_waited_for_on_the_same_connection(
 ) -> None:
     server.silent_at = {2}
     ticks = iter(range(1_000))
-    collector = make(send_timeout_seconds=0.2)
+    collector = make(send_timeout_seconds=0.5)
     # Records without a time have that of their sending: what waits must stay as it was.
     collector._time_ns = lambda: next(ticks) * 1_000_000_000
     batch = reports(*range(3))
