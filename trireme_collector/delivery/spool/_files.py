@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from trireme_collector.delivery.spool._storage import Storage
 
-__all__ = ["Files"]
+__all__ = ["NO_SPACE", "Files"]
+
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""What a call says when the disk, or the owner's part of it, is full."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -147,17 +150,6 @@ class Files:
             _again(self.storage.unlink, self.path(name))
         except FileNotFoundError:
             return
-
-    def write_new(self, name: str, data: bytes, *, sync: bool) -> None:
-        """Write a file that `put_in_place` will give its name."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _ALWAYS
-        descriptor = _again(self.storage.open, self.path(name), flags, _MODE)
-        try:
-            self.write(descriptor, data, 0)
-            if sync:
-                self.sync(descriptor)
-        finally:
-            self.close(descriptor)
 
     def put_in_place(self, name: str, target: str) -> None:
         """Put a file into the place of another: after a crash it is the old one or the new one."""

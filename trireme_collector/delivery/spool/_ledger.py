@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from trireme_collector.delivery.spool._account import Account
 from trireme_collector.delivery.spool._state import (
+    CURRENT,
+    SYNCED,
+    SYNCED_FOR_ROOM,
     State,
-    prepare_state,
-    put_state,
-    store_state,
+    StateFile,
 )
 
 if TYPE_CHECKING:
@@ -64,14 +63,13 @@ class Ledger:
         self.synced_lowest = 0
         self.failures = 0
         self.last_error = ""
-        self._files = files
         self._log = log
         self._lock = lock
         self._syncs = syncs
         self._generation = state.generation
-        self._synced_generation = 0
         self._synced_next = 0
         self._unsynced = False
+        self._file = StateFile(files)
 
     def lowest(self) -> int:
         """Give the position of the reader that is furthest behind."""
@@ -88,25 +86,25 @@ class Ledger:
         """Keep the accounts so that they outlive the process."""
         self._unsynced = True
         try:
-            store_state(self._files, self._state(), sync=False)
+            self._file.write(self._state(), CURRENT)
         except OSError as error:
             self.changed = True
             self._failed(error)
         else:
             self.changed = False
 
-    def save_synced_now(self) -> bool:
+    def save_for_room(self) -> bool:
         """Keep the accounts so that they outlive a loss of power; say whether they do."""
-        if not self._syncs:
-            return True
         state = self._state()
         lowest = self.lowest()
         try:
-            store_state(self._files, state, sync=True)
+            place = self._file.write(state, SYNCED_FOR_ROOM)
+            if self._syncs:
+                self._file.sync(place, SYNCED_FOR_ROOM)
         except OSError as error:
             self._failed(error)
             return False
-        self._note(state, lowest)
+        self.synced_lowest = lowest
         return True
 
     def save_synced(self) -> None:
@@ -118,29 +116,28 @@ class Ledger:
                 return
             self._unsynced = False
             lowest = self.lowest()
-            # Others change these meanwhile; the accounts are copies already.
-            state = msgspec.structs.replace(
-                self._state(),
-                refused=dict(self.refused),
-                damage=msgspec.structs.replace(self.damage),
-            )
-        try:
-            if not self._syncs:
-                with self._lock:
-                    store_state(self._files, state, sync=False)
-                    self._note(state, lowest)
+            state = self._state()
+            try:
+                place = self._file.write(state, SYNCED)
+            except OSError as error:
+                self._unsynced = True
+                self._failed(error)
                 return
-            name = prepare_state(self._files, state, sync=True)
-            with self._lock:
-                if state.generation > self._synced_generation:
-                    put_state(self._files, name, sync=True)
-                    self._note(state, lowest)
-                else:
-                    self._files.unlink(name)
+        try:
+            if self._syncs:
+                self._file.sync(place, SYNCED)
         except OSError as error:
             with self._lock:
                 self._unsynced = True
                 self._failed(error)
+            return
+        with self._lock:
+            self._synced_next = state.next_sequence
+            self.synced_lowest = max(self.synced_lowest, lowest)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def _state(self) -> State:
         self._generation += 1
@@ -153,11 +150,6 @@ class Ledger:
             readers={name: account.save() for name, account in self.accounts.items()},
             damage=self.damage,
         )
-
-    def _note(self, state: State, lowest: int) -> None:
-        self._synced_generation = state.generation
-        self._synced_next = state.next_sequence
-        self.synced_lowest = lowest
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1

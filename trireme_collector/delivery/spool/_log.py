@@ -7,8 +7,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from trireme_collector.delivery.spool._config import FsyncMode
-from trireme_collector.delivery.spool._segment import HEADER_BYTES, Segment, encode_header
-from trireme_collector.delivery.spool._state import UNFINISHED
+from trireme_collector.delivery.spool._segment import (
+    HEADER_BYTES,
+    UNFINISHED,
+    Segment,
+    encode_header,
+)
 from trireme_collector.delivery.spool.crash_points import EXIT_CODE, CrashPoint, is_due, reach
 
 if TYPE_CHECKING:

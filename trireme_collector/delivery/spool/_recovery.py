@@ -12,8 +12,13 @@ from trireme_collector.delivery.spool._config import FsyncMode
 from trireme_collector.delivery.spool._damage import DAMAGED_DIRECTORY
 from trireme_collector.delivery.spool._frames import HEAD_BYTES, count_torn
 from trireme_collector.delivery.spool._scan import Scanner
-from trireme_collector.delivery.spool._segment import HEADER_BYTES, load_segment, segment_key
-from trireme_collector.delivery.spool._state import UNFINISHED, Damage, State, load_state
+from trireme_collector.delivery.spool._segment import (
+    HEADER_BYTES,
+    UNFINISHED,
+    load_segment,
+    segment_key,
+)
+from trireme_collector.delivery.spool._state import Damage, State, load_state
 from trireme_collector.delivery.spool.crash_points import CrashPoint, reach
 from trireme_collector.errors import ConfigError
 
@@ -36,8 +41,8 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
         segments: How many segments there are.
         torn_bytes: What was cut off the end because it was not written whole, or damaged.
         torn_records: How many records that cost, as far as it can be known.
-        damaged_states: State files that were damaged.
-        state_lost: Whether neither state file could be read: readers begin anew.
+        damaged_states: Places in the file of positions that were not whole.
+        state_lost: Whether none of them was whole: readers begin anew.
         unreadable_segments: Segments that could not be read at all.
     """
 
@@ -76,7 +81,7 @@ def recover(files: Files, config: SpoolConfig, keeper: DamageKeeper, new_seed: i
     except OSError as error:
         msg = f"spool {files.directory}: cannot be listed: {error.strerror}; check the disk"
         raise ConfigError(msg) from error
-    saved, damaged_states = load_state(files, names)
+    saved, damaged_states = load_state(files)
     segments, unreadable = _load_segments(files, names, saved)
     for name in names:
         if name.endswith(UNFINISHED):

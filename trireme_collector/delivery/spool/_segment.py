@@ -13,10 +13,21 @@ from trireme_collector.errors import ConfigError
 if TYPE_CHECKING:
     from trireme_collector.delivery.spool._files import Files
 
-__all__ = ["HEADER_BYTES", "VERSION", "Segment", "encode_header", "load_segment", "segment_key"]
+__all__ = [
+    "HEADER_BYTES",
+    "UNFINISHED",
+    "VERSION",
+    "Segment",
+    "encode_header",
+    "load_segment",
+    "segment_key",
+]
 
 HEADER_BYTES = 64
 VERSION = 1
+
+UNFINISHED = ".new"
+"""Ends the names of files that are not in their place yet."""
 
 _HEADER = struct.Struct("<8sHHIQQQ16xQ")
 _MAGIC = b"TRMSPOOL"

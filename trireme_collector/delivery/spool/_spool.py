@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from itertools import pairwise
@@ -17,7 +16,7 @@ from trireme_collector.delivery.spool._account import Account
 from trireme_collector.delivery.spool._config import FsyncMode, SpoolConfig, StartAt
 from trireme_collector.delivery.spool._damage import DamageKeeper
 from trireme_collector.delivery.spool._directory import lock_directory, prepare_directory
-from trireme_collector.delivery.spool._files import Files
+from trireme_collector.delivery.spool._files import NO_SPACE, Files
 from trireme_collector.delivery.spool._frames import HEAD_BYTES, encode_frames
 from trireme_collector.delivery.spool._ledger import Ledger
 from trireme_collector.delivery.spool._log import SegmentLog
@@ -48,7 +47,6 @@ __all__ = ["Spool"]
 
 _NANOSECONDS = 1_000_000_000
 _RETRY_NS = _NANOSECONDS
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Spool:
@@ -280,6 +278,7 @@ class Spool:
         self._ledger.save_synced()
         with self.lock:
             self.log.close()
+            self._ledger.close()
             self.files.close(self._lock_descriptor)
         reach(CrashPoint.CLOSE_DONE)
 
@@ -313,7 +312,7 @@ class Spool:
             except OSError as error:
                 self._write_failures += 1
                 self._last_error = str(error)
-                full = error.errno in _NO_SPACE
+                full = error.errno in NO_SPACE
                 if full and (self._remove_passed() or self._drop_oldest()):
                     continue
                 self._ledger.refuse(len(portion), DROPPED_NO_SPACE if full else DROPPED_IO_ERROR)
@@ -365,7 +364,7 @@ class Spool:
         if len(segments) < 2 or segments[1].first > lowest:
             return False
         # After a loss of power an older position must not miss what was delivered.
-        if self._ledger.synced_lowest < lowest and not self._ledger.save_synced_now():
+        if self._ledger.synced_lowest < lowest and not self._ledger.save_for_room():
             return False
         return self._remove_before(lowest)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = 64
 FRAME = 24 + 40
-COUNT = 12
+COUNT = 8
 
 
 def survivors(directory: Path, given: int) -> list[int]:
@@ -41,13 +41,19 @@ def survivors(directory: Path, given: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", ["segment", "state", "state.synced", "lock"])
+@pytest.mark.parametrize("name", ["segment", "state"])
 def test_any_byte_may_be_another(tmp_path: Path, name: str) -> None:
-    # The mode in which all of these files exist.
+    # The mode in which everything is there.
     fill(tmp_path / "sound", COUNT, config=SpoolConfig(max_bytes=65536, segment_bytes=4096))
     (path,) = (p for p in (tmp_path / "sound").iterdir() if p.name.endswith(name))
     content = path.read_bytes()
-    for place in range(len(content)):
+    # The file of positions is mostly nothing, and says the same six times.
+    places = [
+        place
+        for place in range(len(content))
+        if content[place] not in b"\0\n" and (place < 1 << 16 or not place % 16)
+    ]
+    for place in places:
         copy = tmp_path / "copy"
         shutil.copytree(tmp_path / "sound", copy)
         changed = bytearray(content)
@@ -127,14 +133,13 @@ def test_everything_but_the_segments_may_be_missing(tmp_path: Path) -> None:
 
 def test_a_damaged_head_and_no_state_are_helped_by_another_segment(tmp_path: Path) -> None:
     fill(tmp_path / "s", 400)
-    for name in ("state", "state.synced"):
-        (tmp_path / "s" / name).write_bytes(b"nonsense")
+    (tmp_path / "s" / "state").write_bytes(b"nonsense")
     first = segments(tmp_path / "s")[0]
     content = bytearray(first.read_bytes())
     content[:HEADER] = bytes(HEADER)
     first.write_bytes(content)
     with Spool.open(tmp_path / "s", SMALL) as spool:
-        assert spool.recovery.damaged_states == 2
+        assert spool.recovery.damaged_states == 6
         assert drain(spool.reader("a")) == list(range(400))
 
 
@@ -175,7 +180,7 @@ def test_what_is_kept_aside_is_bounded(tmp_path: Path) -> None:
     with Spool.open(tmp_path / "s", config) as spool:
         assert drain(spool.reader("a")) == list(range(1, COUNT, 2))
         damage = spool.status().damage
-        assert (damage.ranges, damage.unkept) == (6, 4)
+        assert (damage.ranges, damage.unkept) == (4, 2)
 
 
 def test_a_record_that_holds_a_frame_is_no_frame(tmp_path: Path) -> None:
@@ -209,12 +214,12 @@ def test_a_segment_full_of_heads_takes_no_minutes(tmp_path: Path) -> None:
 def test_damage_while_it_is_open_is_seen(tmp_path: Path) -> None:
     with Spool.open(tmp_path / "s", SMALL) as spool:
         reader = spool.reader("a")
-        spool.append(records(range(COUNT)), 0)
+        spool.append(records(range(12)), 0)
         (path,) = segments(tmp_path / "s")
         with path.open("r+b") as file:
             file.seek(HEADER + 5 * FRAME + 3)
             file.write(b"\xff")
-        batch = reader.read(COUNT)
+        batch = reader.read(12)
         assert list(map(number, batch.payloads)) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
         assert list(batch.sequences) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
         assert check(reader.account).dropped_by_reason == {LOST_DAMAGED: 1}

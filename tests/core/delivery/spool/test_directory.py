@@ -99,7 +99,7 @@ def test_the_file_system_is_known(tmp_path: Path) -> None:
 def test_links_in_the_directory_are_not_followed(tmp_path: Path) -> None:
     fill(tmp_path / "s", 5)
     (tmp_path / "target").write_bytes(b"precious")
-    for name in ("state.new", "lock"):
+    for name in ("state", "lock"):
         (tmp_path / "s" / name).unlink(missing_ok=True)
         (tmp_path / "s" / name).symlink_to(tmp_path / "target")
     refused(tmp_path / "s", "Too many levels of symbolic links")
@@ -116,7 +116,7 @@ def test_a_newer_segment_is_refused_and_nothing_is_changed(tmp_path: Path) -> No
     content[8:10] = struct.pack("<H", 2)
     content[56:64] = xxh64_intdigest(bytes(content[:56])).to_bytes(8, "little")
     path.write_bytes(content)
-    (tmp_path / "s" / "state.new").write_bytes(b"left over")
+    (tmp_path / "s" / "x.segment.new").write_bytes(b"left over")
     before = contents(tmp_path / "s")
     refused(tmp_path / "s", r"has version 2, this program knows up to 1; .* nothing was changed")
     assert contents(tmp_path / "s") == before
@@ -125,7 +125,8 @@ def test_a_newer_segment_is_refused_and_nothing_is_changed(tmp_path: Path) -> No
 def test_a_newer_state_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
     fill(tmp_path / "s", 20)
     text = b'{"version":2,"anything":"else"}'
-    (tmp_path / "s" / "state").write_bytes(xxh64_hexdigest(text).encode() + b"\n" + text + b"\n")
+    head = f"{xxh64_hexdigest(text)} {len(text):07}\n".encode()
+    (tmp_path / "s" / "state").write_bytes(head + text)
     before = contents(tmp_path / "s")
     refused(tmp_path / "s", "has version 2")
     assert contents(tmp_path / "s") == before
@@ -154,5 +155,5 @@ def test_start_reads_one_segment_however_many_there_are(tmp_path: Path) -> None:
     assert len(segments(tmp_path / "s")) >= 15
     storage = FaultyStorage()
     with Spool.open(tmp_path / "s", SMALL, storage=storage):
-        # One read for each head, one for the state, and those of the last segment.
-        assert storage.log.count("read_at") <= len(segments(tmp_path / "s")) + 6
+        # One read for each head, two for each place of a state, and those of the last segment.
+        assert storage.log.count("read_at") <= len(segments(tmp_path / "s")) + 18

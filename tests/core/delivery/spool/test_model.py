@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.core.delivery.spool.faulty_storage import FaultyStorage
 from tests.core.delivery.spool.spools import check, number, records
 from trireme_collector.delivery import WhenFull
 from trireme_collector.delivery.spool import FsyncMode, Spool, SpoolConfig, StartAt
@@ -43,7 +44,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.config = SpoolConfig(
             max_bytes=16_384, segment_bytes=4096, fsync=self.fsync, when_full=self.when_full
         )
-        self.spool = Spool.open(self.directory / "s", self.config)
+        self.spool = Spool.open(self.directory / "s", self.config, storage=FaultyStorage())
         self.given = 0
         self.now = 0
         self.readers: dict[str, Reader] = {}
@@ -141,7 +142,7 @@ class SpoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.when_full is WhenFull.DROP_NEWEST)
     def reopen(self) -> None:
         self.spool.close()
-        self.spool = Spool.open(self.directory / "s", self.config)
+        self.spool = Spool.open(self.directory / "s", self.config, storage=FaultyStorage())
         for reader in self.readers.values():
             reader.sequences = []
 
@@ -166,7 +167,7 @@ class OldestModel(SpoolModel):
     @rule()
     def reopen_settled(self) -> None:
         self.spool.close()
-        self.spool = Spool.open(self.directory / "s", self.config)
+        self.spool = Spool.open(self.directory / "s", self.config, storage=FaultyStorage())
         for name, reader in self.readers.items():
             reader.sequences = []
             self.forget_dropped(name, reader)
