@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import importlib.metadata
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -13,6 +12,7 @@ from trireme_collector import hookspecs
 from trireme_collector.errors import PluginError
 
 if TYPE_CHECKING:
+    import importlib.metadata
     from collections.abc import Collection, Iterable, Sequence
 
     import msgspec
@@ -78,12 +78,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._entry_points: dict[str, list[importlib.metadata.EntryPoint]] = {}
         self._loaded: dict[str, PluginInfo] = {}
-        found = (
-            importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP)
-            if entry_points is None
-            else entry_points
-        )
-        for entry_point in found:
+        for entry_point in _installed() if entry_points is None else entry_points:
             known = self._entry_points.setdefault(entry_point.name, [])
             if entry_point not in known:
                 known.append(entry_point)
@@ -222,6 +217,13 @@ class Registry:
             f"there is no plugin {name!r}; installed are: {known}. Install the distribution that"
             f" has the entry point {name!r} in the group {hookspecs.ENTRY_POINT_GROUP!r}"
         )
+
+
+def _installed() -> Iterable[importlib.metadata.EntryPoint]:
+    # Costs a fifth of the import of the whole package, and embedders may need no plugin at all.
+    import importlib.metadata  # noqa: PLC0415  see above
+
+    return importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP)
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
