@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -10,87 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from tests.plugins.syslog.relp_server import RelpServer
 from trireme_collector import PacketReport, PermanentDeliveryError, RetryableDeliveryError
 from trireme_collector_syslog import SyslogCollector, SyslogOptions
-from trireme_collector_syslog._relp_frames import Frame, FrameReader, render_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-OFFERS = b"200 OK\nrelp_version=0\nrelp_software=test\ncommands=syslog"
-
 
 def reports(*numbers: int) -> list[PacketReport]:
-    return [PacketReport(packet_id=number) for number in numbers]
-
-
-class RelpServer:
-    """Acknowledges what it reads, but for what its script says, in a thread."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.listener.getsockname()[1])
-        self.taken: list[int] = []
-        self.seen: list[int] = []
-        self.sessions = 0
-        self.closed_in_order = 0
-        self.dies_at: set[int] = set()
-        self.refuses: set[int] = set()
-        self.silent_at: set[int] = set()
-        self.silenced: list[tuple[int, int]] = []
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(10)
-                self.sessions += 1
-                reader = FrameReader()
-                alive = True
-                while alive and (data := connection.recv(65_536)):
-                    for frame in reader.feed(data):
-                        answer = self._answer(frame)
-                        if answer is None:
-                            alive = False
-                            break
-                        connection.sendall(answer)
-
-    def _answer(self, frame: Frame) -> bytes | None:
-        if frame.command == "open":
-            return render_frame(frame.number, "rsp", OFFERS)
-        if frame.command == "close":
-            self.closed_in_order += 1
-            return render_frame(frame.number, "rsp", b"")
-        number = int(frame.data.partition(b'packet_id="')[2].partition(b'"')[0])
-        self.seen.append(number)
-        if number in self.dies_at:
-            self.dies_at.discard(number)
-            return None
-        if number in self.refuses:
-            return render_frame(frame.number, "rsp", b"500 cannot")
-        if number in self.silent_at:
-            self.silent_at.discard(number)
-            self.silenced.append((frame.number, number))
-            return b""
-        self.taken.append(number)
-        late = b""
-        while self.silenced:
-            held, held_number = self.silenced.pop()
-            self.taken.append(held_number)
-            late += render_frame(held, "rsp", b"200 OK")
-        return late + render_frame(frame.number, "rsp", b"200 OK")
+    return [PacketReport(packet_id=number, sequence=number) for number in numbers]
 
 
 @pytest.fixture
