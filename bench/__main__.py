@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-NAMES = ("startup", "decision", "filters", "formats", "pipeline", "spool", "packet_path")
+NAMES = ("startup", "decision", "filters", "formats", "syslog", "pipeline", "spool", "packet_path")
 
 
 def main() -> int:
