@@ -45,6 +45,10 @@ class ReaderOwner(Protocol):
     log: SegmentLog
     lock: threading.RLock
 
+    def check_open(self) -> None:
+        """Refuse to go on after the end."""
+        ...
+
     def note_damage(self, segment: Segment, ranges: list[tuple[int, int]]) -> None:
         """Count damaged ranges and keep them aside."""
         ...
@@ -108,12 +112,14 @@ class SpoolReader:
 
         Raises:
             OSError: The disk does not give them now; nothing is lost by trying again.
+            ValueError: The spool is closed.
         """
         sequences: list[int] = []
         payloads: list[bytes] = []
         while len(sequences) < max_records:
             try:
                 with self._owner.lock:
+                    self._owner.check_open()
                     view = self._look()
                 if view is None:
                     break
@@ -168,9 +174,11 @@ class SpoolReader:
             How many were settled.
 
         Raises:
-            ValueError: The sequence was not read yet, or the numbers are too high.
+            ValueError: The sequence was not read yet, the numbers are too high, or the spool is
+                closed: whoever has it now would not know of this.
         """
         with self._owner.lock:
+            self._owner.check_open()
             if sequence >= self._cursor:
                 msg = f"reader {self.name!r}: record {sequence} was not read yet"
                 raise ValueError(msg)

@@ -158,8 +158,7 @@ class Spool:
             ValueError: The spool is closed.
         """
         with self.lock:
-            if self._closed:
-                raise ValueError("the spool is closed")
+            self.check_open()
             first = self.log.next_sequence
             portions, oversize = split_payloads(payloads, self._config.segment_bytes)
             if oversize:
@@ -184,6 +183,7 @@ class Spool:
             start: Where it begins if it was never there before.
         """
         with self.lock:
+            self.check_open()
             if name in self._readers:
                 return self._readers[name]
             account = self._ledger.accounts.get(name)
@@ -209,6 +209,7 @@ class Spool:
             Its last account, or None if there is no such reader.
         """
         with self.lock:
+            self.check_open()
             reader = self._readers.pop(name, None)
             if reader is not None:
                 reader.release()
@@ -228,7 +229,11 @@ class Spool:
 
         Returns:
             When to come again.
+
+        Raises:
+            ValueError: The spool is closed.
         """
+        self.check_open()
         if self._sync_at_ns is not None and now_ns < self._sync_at_ns:
             return self._sync_at_ns
         self._sync_at_ns = now_ns + self._interval_ns
@@ -273,7 +278,6 @@ class Spool:
         with self.lock:
             for reader in self._readers.values():
                 reader.release()
-            self._ledger.changed = True
             self._ledger.save()
         self._ledger.save_synced()
         with self.lock:
@@ -281,6 +285,15 @@ class Spool:
             self._ledger.close()
             self.files.close(self._lock_descriptor)
         reach(CrashPoint.CLOSE_DONE)
+
+    def check_open(self) -> None:
+        """Refuse to go on after `close`: the directory may be somebody else's by now.
+
+        Raises:
+            ValueError: The spool is closed.
+        """
+        if self._closed:
+            raise ValueError("the spool is closed")
 
     def save_positions(self) -> None:
         """Keep the accounts as they are now; a reader calls it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,8 @@ from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trireme_collector.delivery.spool import SpoolReader
 
 SECOND = 1_000_000_000
 OLDEST = SpoolConfig(
@@ -205,13 +209,66 @@ def test_a_batch_may_be_larger_than_a_segment(tmp_path: Path) -> None:
         assert drain(reader, 1000) == list(range(400))
 
 
+def test_after_the_end_nothing_is_touched(tmp_path: Path) -> None:
+    with Spool.open(tmp_path / "s", SMALL) as spool:
+        reader = spool.reader("a")
+        spool.append(records(range(3)), 0)
+        reader.read(2)
+    before = (tmp_path / "s" / "state").read_bytes()
+    for call in (
+        lambda: reader.acknowledge(1),
+        lambda: reader.read(1),
+        lambda: spool.append(records([1]), 0),
+        lambda: spool.reader("b"),
+        lambda: spool.remove_reader("a"),
+        lambda: spool.tick(SECOND),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+    spool.close()
+    assert (tmp_path / "s" / "state").read_bytes() == before
+
+
+def test_threads_append_read_and_tick_at_once(tmp_path: Path) -> None:
+    config = SpoolConfig(max_bytes=1 << 24, segment_bytes=1 << 14)
+    total = 20_000
+    with Spool.open(tmp_path / "s", config) as spool:
+        readers = [spool.reader(name) for name in ("one", "two")]
+        done = threading.Event()
+
+        def append() -> None:
+            for first in range(0, total, 50):
+                spool.append(records(range(first, first + 50)), 0)
+
+        def deliver(reader: SpoolReader) -> list[int]:
+            found: list[int] = []
+            while len(found) < total:
+                found += drain(reader, 333)
+            return found
+
+        def tick() -> None:
+            now = 0
+            while not done.wait(0.001):
+                now += SECOND
+                spool.tick(now)
+                for account in spool.status().readers:
+                    check(account)
+
+        with ThreadPoolExecutor(4) as pool:
+            ticking = pool.submit(tick)
+            delivering = [pool.submit(deliver, reader) for reader in readers]
+            pool.submit(append).result(60)
+            assert all(one.result(60) == list(range(total)) for one in delivering)
+            done.set()
+            ticking.result(60)
+        spool.tick(10**6 * SECOND)
+        assert spool.status().segments == 1
+
+
 def test_nothing_appended_changes_nothing(tmp_path: Path) -> None:
     with Spool.open(tmp_path / "s", SMALL) as spool:
         assert spool.append([], 0).count == 0
         assert segments(tmp_path / "s") == []
-    with pytest.raises(ValueError, match="closed"):
-        spool.append(records([1]), 0)
-    spool.close()
 
 
 @pytest.mark.parametrize("mode", FsyncMode)
