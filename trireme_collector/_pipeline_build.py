@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -15,28 +13,13 @@ from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.hookspecs import CollectorContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping
 
     from trireme_collector.registry import Registry
 
-__all__ = ["build_collectors", "convert_options", "name_collectors"]
+__all__ = ["build_collectors", "convert_options"]
 
 OptionsT = TypeVar("OptionsT")
-
-
-def name_collectors(
-    collectors: Mapping[str, object] | Sequence[object],
-) -> Iterator[tuple[str, object]]:
-    """Give each collector a name of its own: its key, or its class with a number if need be."""
-    if isinstance(collectors, Mapping):
-        yield from collectors.items()
-        return
-    seen: dict[str, int] = {}
-    for collector in collectors:
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(collector).__name__).lower()
-        name = words.removesuffix("-collector") or words
-        seen[name] = number = seen.get(name, 0) + 1
-        yield (name if number == 1 else f"{name}-{number}"), collector
 
 
 def build_collectors(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trireme_collector._host_name import host_name
-from trireme_collector._pipeline_build import build_collectors
 from trireme_collector.delivery import DeliveryConfig
 from trireme_collector.pipeline import Pipeline
 from trireme_collector.registry import Registry
@@ -51,6 +50,9 @@ class DefaultCollector(Pipeline):
         threads: bool = True,
     ) -> None:
         """Build the syslog collector and the pipeline around it; start nothing."""
+        # What reads options takes long to import: see `trireme_collector.pipeline`.
+        from trireme_collector._pipeline_build import build_collectors  # noqa: PLC0415  see above
+
         instance = instance or host_name()
         collectors, deliveries, filters = build_collectors(
             {"syslog": {**(options or {}), "type": "syslog"}},

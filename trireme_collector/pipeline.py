@@ -6,9 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from trireme_collector._collector_names import name_collectors
 from trireme_collector._host_name import host_name
 from trireme_collector._intake import Intake
-from trireme_collector._pipeline_build import build_collectors, name_collectors
 from trireme_collector._pipeline_status import PipelineStatus, ShutdownReport
 from trireme_collector.delivery import (
     DeliveryConfig,
@@ -292,6 +292,9 @@ def build_pipeline(
         ConfigError: Options are wrong; all of them are listed, each with its path.
         PluginError: A kind of collector is unknown, blocked or broken.
     """
+    # Reading tables takes twice as long to import as all the rest, and not every user has any.
+    from trireme_collector._pipeline_build import build_collectors  # noqa: PLC0415  see above
+
     instance = instance or host_name()
     built, deliveries, filters = build_collectors(
         collectors, registry, instance=instance, delivery=delivery or DeliveryConfig()
