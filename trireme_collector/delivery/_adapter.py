@@ -173,7 +173,7 @@ class _SimpleAdapter(_Lifecycle):
                 rejected=0 if retry else 1,
                 error=error,
                 retry=retry,
-                retry_after=getattr(error, "retry_after", None),
+                retry_after=_seconds(error),
                 refused=isinstance(error, RefusedCredentialsError),
                 is_bug=not isinstance(error, DeliveryError),
             )
@@ -188,7 +188,7 @@ def _outcome(error: Exception, size: int) -> Outcome:
             delivered=delivered,
             error=error,
             retry=True,
-            retry_after=error.retry_after,
+            retry_after=_seconds(error),
             refused=isinstance(error, RefusedCredentialsError),
         )
     split = others > 1
@@ -208,6 +208,12 @@ def _outcome(error: Exception, size: int) -> Outcome:
     )
 
 
-def _within(count: int, size: int) -> int:
-    """Keep what a plugin claims inside what it was given."""
-    return max(0, min(count, size))
+def _within(count: object, size: int) -> int:
+    """Keep what a plugin claims inside what it was given; what is no number claims nothing."""
+    return max(0, min(count, size)) if isinstance(count, int) else 0
+
+
+def _seconds(error: Exception) -> float | None:
+    """Give what the receiver asked for, if the plugin says it as a number."""
+    seconds = getattr(error, "retry_after", None)
+    return seconds if isinstance(seconds, (int, float)) else None

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from trireme_collector.delivery._clock import SystemClock
 from trireme_collector.delivery._dead_letter_editor import DeadLetterEditor
 from trireme_collector.delivery._queue import MemoryQueue
+from trireme_collector.delivery._reporter import describe_error
 from trireme_collector.delivery._size import estimate_size
 from trireme_collector.delivery._worker import DeliveryWorker
 from trireme_collector.errors import DeliveryError
@@ -118,7 +119,7 @@ def replay_letters(
                 report = _send(worker, batch, refused, editor, report, clock)
                 going_on = not worker.status().queued
         except DeliveryError as error:
-            return replace(report, error=f"{type(error).__name__}: {error}")
+            return replace(report, error=describe_error(error))
         finally:
             worker.finish(clock.monotonic_ns())
     return report

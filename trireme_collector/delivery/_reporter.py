@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["FailureReporter"]
+__all__ = ["FailureReporter", "describe_error"]
+
+
+def describe_error(error: BaseException | None) -> str:
+    """Say what was raised, whatever its own text does."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception as other:  # noqa: BLE001  a plugin's error may fail to tell what it is
+        return f"{kind}: (its text failed: {type(other).__name__})"
 
 
 class FailureReporter:
@@ -26,18 +35,35 @@ class FailureReporter:
         self._last: dict[str, int] = {}
         self._quiet: dict[str, int] = {}
 
-    def report(self, event: str, error: BaseException, now_ns: int, **values: object) -> None:
-        """Log a failure, or count it if one of its kind was logged a moment ago."""
+    def report(
+        self,
+        event: str,
+        error: BaseException,
+        now_ns: int,
+        *,
+        alarm: bool = False,
+        **values: object,
+    ) -> None:
+        """Log a failure, or count it if one of its kind was logged a moment ago.
+
+        Args:
+            event: What happened.
+            error: Why.
+            now_ns: The time of a clock that does not jump.
+            alarm: Whether it stays until somebody does something.
+            values: What else is to be known.
+        """
         last = self._last.get(event)
         if last is not None and now_ns - last < self._interval_ns:
             self._quiet[event] = self._quiet.get(event, 0) + 1
             return
         self._last[event] = now_ns
         try:
-            _logger().warning(
+            log = _logger().error if alarm else _logger().warning
+            log(
                 event,
                 collector=self._collector,
-                error=f"{type(error).__name__}: {error}",
+                error=describe_error(error),
                 not_logged=self._quiet.pop(event, 0),
                 **values,
             )

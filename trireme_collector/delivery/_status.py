@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from trireme_collector.delivery._reporter import describe_error
+
 __all__ = ["DROPPED_CLOSED", "DROPPED_REFUSED", "Account", "CollectorStatus"]
 
 DROPPED_CLOSED = "closed"
@@ -74,4 +76,4 @@ class Account:
 
     def note(self, error: BaseException) -> None:
         """Remember a failure."""
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = describe_error(error)

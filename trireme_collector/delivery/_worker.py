@@ -12,7 +12,7 @@ from trireme_collector.delivery._clock import SystemClock
 from trireme_collector.delivery._config import DeliveryConfig, WhenFull
 from trireme_collector.delivery._portions import Portions
 from trireme_collector.delivery._queue import MemoryQueue
-from trireme_collector.delivery._reporter import FailureReporter
+from trireme_collector.delivery._reporter import FailureReporter, describe_error
 from trireme_collector.delivery._retry import Retry
 from trireme_collector.delivery._status import (
     DROPPED_CLOSED,
@@ -276,7 +276,7 @@ class DeliveryWorker:
             return {DROPPED_REFUSED: outcome.rejected}
         return self._dead_letters.add(
             batch[outcome.delivered : outcome.delivered + outcome.rejected],
-            reason=f"{type(outcome.error).__name__}: {outcome.error}",
+            reason=describe_error(outcome.error),
             time_ns=self._clock.time_ns(),
             attempts=self._portions.attempts,
         )
@@ -319,7 +319,8 @@ class DeliveryWorker:
         report = self._reporter.report
         if outcome.retry:
             event = "credentials_refused" if outcome.refused else "delivery_failed"
-            report(event, error, now_ns, retry_in_seconds=round(delay_seconds, 3))
+            pause = round(delay_seconds, 3)
+            report(event, error, now_ns, alarm=outcome.refused, retry_in_seconds=pause)
         elif outcome.split:
             # The single records will tell; a mistake of the plugin is told with its first sign.
             if outcome.is_bug:

@@ -25,6 +25,8 @@ from trireme_collector.testing import FailingCollector, MemoryCollector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trireme_collector import Record
+
 BATCH = [PacketReport(packet_id=number) for number in range(4)]
 
 
@@ -116,6 +118,27 @@ def test_what_is_refused_together_is_to_be_divided(error: Exception, delivered: 
     outcome = adapt(FailingCollector([error]), name="x").deliver(BATCH)
     is_bug = isinstance(error, ValueError)
     assert outcome == Outcome(delivered=delivered, error=error, split=True, is_bug=is_bug)
+
+
+class Raises:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def deliver(self, batch: Sequence[Record]) -> None:
+        del batch
+        raise self.error
+
+
+def test_what_is_no_number_is_no_claim() -> None:
+    later = RetryableDeliveryError("x")
+    later.__dict__.update(delivered="2", retry_after="soon")
+    expected = Outcome(delivered=0, error=later, retry=True)
+    assert adapt(Raises(later), name="x").deliver(BATCH) == expected
+    assert adapt(OnlyPackets({0: later}), name="x").deliver(BATCH) == expected
+    never = PermanentDeliveryError("x", rejected=1)
+    never.__dict__.update(delivered=None, rejected="all")
+    outcome = adapt(Raises(never), name="x").deliver(BATCH)
+    assert (outcome.delivered, outcome.rejected) == (0, 1)
 
 
 @pytest.mark.parametrize("error", [PermanentDeliveryError("x"), KeyError("x")])

@@ -91,7 +91,7 @@ def test_refused_credentials_pause_and_never_discard(random: float) -> None:
         worker.step(now)
     status = worker.status()
     assert (status.delivered, status.dropped, status.credentials_refused) == (2, 0, False)
-    assert {log["event"] for log in logs} == {"credentials_refused"}
+    assert {(log["event"], log["log_level"]) for log in logs} == {("credentials_refused", "error")}
 
 
 def test_time_with_refused_credentials_is_not_time_without_an_answer() -> None:

@@ -31,6 +31,7 @@ from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from trireme_collector import Record
 
@@ -167,6 +168,28 @@ def test_a_failure_is_logged_with_the_time_of_the_next_attempt() -> None:
             "retry_in_seconds": 0.5,
         }
     ]
+
+
+class Unspeakable(Exception):  # noqa: N818  it stands for any
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("bug", [Unspeakable, RecursionError, MemoryError])
+def test_an_error_that_cannot_tell_what_it_is_stops_nothing(
+    bug: type[Exception], tmp_path: Path
+) -> None:
+    collector = FailingCollector([bug()])
+    config = DeliveryConfig(batch_records=1, state_directory=str(tmp_path))
+    worker = make(collector, config)
+    worker.open()
+    with capture_logs() as logs:
+        put(worker, 1, 2)
+        drain(worker, 0)
+    status = worker.status()
+    assert (status.delivered, status.dead_lettered) == (1, 1)
+    assert status.last_error.startswith(f"{bug.__name__}: ")
+    assert logs[0]["error"] == status.last_error
 
 
 def test_a_full_queue_drops_and_counts() -> None:
