@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar
 import msgspec
 
 from trireme_collector._host_name import host_name
+from trireme_collector._redaction import redact
 from trireme_collector.aggregation import AggregationConfig
 from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
@@ -39,7 +40,7 @@ from trireme_collector.hookspecs import CollectorContext
 from trireme_collector.metrics import MetricsConfig
 from trireme_collector.pipeline import build_pipeline
 from trireme_collector.registry import Registry
-from trireme_collector.strict_toml import REDACTED_WORDS, load_document, nearest
+from trireme_collector.strict_toml import load_document, nearest
 
 if TYPE_CHECKING:
     import os
@@ -60,7 +61,6 @@ __all__ = [
 
 DEFAULT_COLLECTOR = "syslog"
 """The collector of a configuration that names none, as `DefaultCollector` was upstream."""
-HIDDEN = "(not shown)"
 
 _OWN_KEYS = ("type", "delivery", "filter")
 
@@ -253,23 +253,6 @@ def load_config(
     return LoadedConfiguration(
         path=Path(path), settings=settings, collectors=collectors, registry=registry
     )
-
-
-def redact(value: object, *, hidden: bool = False) -> object:
-    """Replace the values of keys that name secrets, at any depth."""
-    if isinstance(value, dict):
-        return {
-            key: redact(item, hidden=hidden or _names_secret(str(key)))
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [redact(item, hidden=hidden) for item in value]
-    return HIDDEN if hidden and value not in (None, "") else value
-
-
-def _names_secret(key: str) -> bool:
-    lowered = key.lower().replace("-", "_")
-    return any(word in lowered for word in REDACTED_WORDS)
 
 
 def _registry(document: Document) -> Registry:
