@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -96,6 +97,8 @@ def serve(order: Order) -> int:
             os.environ[ENVIRONMENT_VARIABLE] = order.point
             live(order)
             code = 0
+        except Exception:  # noqa: BLE001  a forked child shows what went wrong, and ends here
+            traceback.print_exc()
         finally:
             os._exit(code)
     if order.kill_after_seconds:

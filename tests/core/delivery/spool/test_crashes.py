@@ -64,7 +64,7 @@ class Lives:
     ) -> int:
         order = Order(
             directory=str(self._directory),
-            first=self._lives * 1_000_000,
+            first=self._lives * 100_000,
             kind=kind,
             point=point,
             kill_after_seconds=kill_after_seconds,
