@@ -148,6 +148,10 @@ class Account:
         """Say whether a record is settled or given up."""
         return sequence < self.position or any(a <= sequence < b for a, b in self.holes)
 
+    def spooled(self, next_sequence: int) -> int:
+        """Say how many records wait when the next record gets the given sequence."""
+        return next_sequence - self.position - sum(b - a for a, b in self.holes)
+
     def balance(self, next_sequence: int) -> ReaderAccount:
         """Give the account as it stands when the next record gets the given sequence."""
         return ReaderAccount(
@@ -156,7 +160,7 @@ class Account:
             delivered=self.delivered,
             dead_lettered=self.dead_lettered,
             dropped=sum(self.dropped.values()),
-            spooled=next_sequence - self.position - sum(b - a for a, b in self.holes),
+            spooled=self.spooled(next_sequence),
             dropped_by_reason=dict(self.dropped),
             position=self.position,
         )

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trireme_collector.delivery.spool._scan import Scanner
+from trireme_collector.delivery.spool._segment import HEADER_BYTES
 
 if TYPE_CHECKING:
     import threading
@@ -99,6 +100,22 @@ class SpoolReader:
         """The account, consistent in itself."""
         with self._owner.lock:
             return self._account.balance(self._owner.log.next_sequence)
+
+    @property
+    def spooled(self) -> int:
+        """How many records wait, those being sent included."""
+        with self._owner.lock:
+            return self._account.spooled(self._owner.log.next_sequence)
+
+    @property
+    def spooled_bytes(self) -> int:
+        """How many bytes they take on disk at most: whole segments are counted."""
+        with self._owner.lock:
+            position, segments = self._account.position, self._owner.log.segments
+            if position >= self._owner.log.next_sequence:
+                return 0
+            index = bisect_right(segments, position, key=lambda segment: segment.first) - 1
+            return sum(segment.end - HEADER_BYTES for segment in segments[max(0, index) :])
 
     def read(self, max_records: int, max_bytes: int = _BATCH_BYTES) -> Batch:
         """Give the next records; they stay in the spool until they are acknowledged.

@@ -67,6 +67,20 @@ def test_what_was_not_acknowledged_is_given_again_after_a_restart(tmp_path: Path
         assert drain(reader) == list(range(5, 22))
 
 
+def test_what_waits_is_measured(tmp_path: Path) -> None:
+    with Spool.open(tmp_path / "s", SMALL) as spool:
+        reader = spool.reader("a")
+        assert (reader.spooled, reader.spooled_bytes) == (0, 0)
+        spool.append(records(range(200)), 0)
+        assert (reader.spooled, reader.spooled_bytes) == (200, 200 * 64)
+        reader.acknowledge(reader.read(150).sequences[-1])
+        assert reader.spooled == 50
+        # The whole of the segment that it is in, and those after it.
+        assert 50 * 64 <= reader.spooled_bytes <= 113 * 64
+        drain(reader)
+        assert (reader.spooled, reader.spooled_bytes) == (0, 0)
+
+
 def test_rewind_reads_again_from_the_oldest_unsettled(tmp_path: Path) -> None:
     with Spool.open(tmp_path / "s", SMALL) as spool:
         reader = spool.reader("a")
