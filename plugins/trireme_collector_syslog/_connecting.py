@@ -48,6 +48,16 @@ class Connector:
         self._window = ResendWindow(options.resend_window_bytes, options.resend_window_seconds)
         self._tls: TlsFiles | None = None
         self._looked_at = 0.0
+        self._broken = False
+
+    @property
+    def owed(self) -> int:
+        """How many messages a broken connection may have lost, and no other has sent again."""
+        return len(self._window) if self._broken else 0
+
+    def broke(self) -> None:
+        """Take down that the connection broke: it may have lost what it sent last."""
+        self._broken = True
 
     def prepare(self) -> None:
         """Read the certificates, and say so if the server's will not be checked.
@@ -76,10 +86,12 @@ class Connector:
         options = self._options
         connection = connect(options)
         try:
-            return self._sender(connection)
+            sender = self._sender(connection)
         except BaseException:
             connection.close()
             raise
+        self._broken = False
+        return sender
 
     def outdated(self) -> bool:
         """Whether the certificates have changed since the last connection, and are usable.

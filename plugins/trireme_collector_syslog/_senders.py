@@ -48,6 +48,10 @@ class Sender(Protocol):
         """
         ...
 
+    def check(self) -> OSError | None:
+        """Notice that the connection is broken, and finish what is to be sent again."""
+        ...
+
     def finish(self) -> None:
         """Close the connection after letting the receiver have what was sent."""
 
@@ -72,6 +76,10 @@ class DatagramSender:
             except OSError as error:
                 return number, error
         return len(messages), None
+
+    def check(self) -> OSError | None:
+        """Find nothing wrong: a socket without a connection tells at the next message."""
+        return None
 
     def finish(self) -> None:
         """Close the socket; its queue is the receiver's already."""

@@ -68,14 +68,9 @@ class StreamSender:
     def send(self, messages: Sequence[bytes]) -> tuple[int, OSError | None]:
         """Send messages until one fails; see `Sender.send`."""
         try:
-            self._channel.watch(0)
-            while self._again:
-                some = list(itertools.islice(self._again, _AGAIN_AT_ONCE))
-                left, failure = self._write(some)
-                for _ in range(left):
-                    self._again.popleft()
-                if failure is not None:
-                    return 0, self._judge(failure)
+            failure = self._send_again()
+            if failure is not None:
+                return 0, self._judge(failure)
             left, failure = self._write(messages)
             if failure is not None and not is_stall(failure):
                 # What the kernel took of this batch is lost with the connection.
@@ -88,6 +83,17 @@ class StreamSender:
         self._window.add(messages[:left], self._monotonic())
         return left, failure
 
+    def check(self) -> OSError | None:
+        """Notice that the connection is broken; see `Sender.check`."""
+        try:
+            failure = self._send_again()
+            if failure is None:
+                self._channel.watch(max(0.0, self._settled_at - self._monotonic()))
+                self._settled_at = 0.0
+        except OSError as error:
+            failure = error
+        return None if failure is None else self._judge(failure)
+
     def finish(self) -> None:
         """Close the connection; what the server has read need not be sent again."""
         complete = not self._again and not self.begun
@@ -97,6 +103,18 @@ class StreamSender:
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+
+    def _send_again(self) -> OSError | None:
+        """Send what earlier connections may have lost, unless this one is broken too."""
+        self._channel.watch(0)
+        while self._again:
+            some = list(itertools.islice(self._again, _AGAIN_AT_ONCE))
+            left, failure = self._write(some)
+            for _ in range(left):
+                self._again.popleft()
+            if failure is not None:
+                return failure
+        return None
 
     def _judge(self, error: OSError) -> OSError:
         """Tell a server that ends a new connection from one that ends an old one."""

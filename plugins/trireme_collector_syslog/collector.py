@@ -117,6 +117,26 @@ class SyslogCollector:
             message = explain(failure, self._options, self._name)
             raise RetryableDeliveryError(message, delivered=done) from failure
 
+    def flush(self) -> None:
+        """Notice a connection that broke after the last batch, and send again what it has lost.
+
+        Raises:
+            RetryableDeliveryError: That is not possible now; the next delivery tries again.
+        """
+        if self._sender is None and not self._connector.owed:
+            return
+        try:
+            failure = self._connected(0).check()
+            if failure is not None and not is_stall(failure):
+                self._break()
+                failure = self._connected(0).check()
+        except RetryableDeliveryError as error:
+            owed = self._connector.owed
+            message = f"{error}; {owed} messages may have been lost, and are kept to be sent again"
+            raise RetryableDeliveryError(message) from error
+        if failure is not None and not is_stall(failure):
+            self._break()
+
     def reopen(self) -> None:
         """Close the connection; the next delivery makes a new one."""
         self.close()
@@ -131,6 +151,7 @@ class SyslogCollector:
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.close()
+            self._connector.broke()
 
     def _permanent(self, reason: str, delivered: int) -> PermanentDeliveryError:
         message = f"collector {self._name!r}: {reason}"

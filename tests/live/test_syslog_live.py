@@ -329,6 +329,7 @@ def test_a_crashed_server_loses_nothing(
             server.kill()
             server.start()
         sender.join()
+        collector.flush()  # as the worker does, a second after the last batch and at the end
         collector.close()
         assert done == total
         lines = [line for line in server.settled(0, total) if "[flow@" in line]

@@ -343,6 +343,33 @@ def test_a_server_that_reset_the_connection_is_noticed(
     assert [number(message) for message in split(read_all(server.connected()))] == received
 
 
+def test_what_broke_after_the_last_batch_is_sent_again_by_a_flush(
+    make: Callable[..., SyslogCollector], server: Server
+) -> None:
+    collector = make(transport="tcp", port=port_of(server))
+    collector.flush()  # nothing was sent, so nothing is connected
+    collector.deliver(reports(1))
+    server.accept()
+    collector.flush()
+    server.hang_up()  # with the message unread
+    collector.flush()
+    server.accept()
+    collector.close()
+    assert [number(message) for message in split(read_all(server.connected()))] == [1]
+
+
+def test_a_flush_without_a_server_says_what_may_be_lost(
+    make: Callable[..., SyslogCollector], server: Server
+) -> None:
+    collector = make(transport="tcp", port=port_of(server))
+    collector.deliver(reports(1, 2))
+    server.accept()
+    server.close()
+    for _ in range(2):
+        with pytest.raises(RetryableDeliveryError, match="2 messages may have been lost"):
+            collector.flush()
+
+
 def test_a_server_that_talks_is_not_listened_to(
     make: Callable[..., SyslogCollector], server: Server
 ) -> None:

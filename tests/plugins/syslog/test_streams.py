@@ -166,3 +166,16 @@ def test_what_the_server_has_read_is_not_sent_again() -> None:
         sender.send([b"a"])
         sender.finish()
         assert len(window) == kept
+
+
+def test_a_check_finishes_what_is_to_be_sent_again() -> None:
+    window = ResendWindow(100_000, 0)
+    window.add([b"1", b"2"], 0)
+    channel = FakeChannel([2, 0])
+    sender = make(channel, window, settle_seconds=0.9)
+    assert isinstance(sender.check(), TimeoutError)
+    assert sender.check() is None
+    assert bytes(channel.taken) == b"1\n2\n"
+    assert round(channel.watched[-1], 3) == 0.9
+    channel.ends = ConnectionResetError(104, "gone")
+    assert sender.check() is channel.ends
