@@ -133,7 +133,9 @@ def _copy_packages(site: Path) -> None:
         else:
             shutil.copy(origin, site)
     installed = Path(str(importlib.metadata.distribution("trireme-collector").locate_file("")))
-    for metadata in installed.glob("trireme_collector-*.dist-info"):
+    found = [path for path in installed.glob("trireme_collector*-info") if path.is_dir()]
+    assert found, f"{installed} has no metadata of the installed package"
+    for metadata in found:
         shutil.copytree(metadata, site / metadata.name)
 
 
