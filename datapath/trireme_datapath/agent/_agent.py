@@ -70,7 +70,8 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
             for account in accounts
             for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
         )
-        lost = sum(account.dropped + account.dead_lettered for account in accounts) - left_out
+        lost = sum(account.dropped for account in accounts) - left_out
+        kept = sum(account.dead_lettered for account in accounts)
         return (
             f"{self.counters.get('packets', 0)} packets judged,"
             f" {self.counters.get('flows_accepted', 0)} flows accepted,"
@@ -78,6 +79,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
             f" {self.kernel_dropped} packets dropped by the kernel;"
             f" records delivered: {delivered or 'none'};"
             f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
+            + (f", dead letters: {kept}" if kept else "")
             + (f", left out by filters: {left_out}" if left_out else "")
         )
 

@@ -9,6 +9,7 @@ import types
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from tests.datapath.packet_scripts import craft
@@ -207,6 +208,18 @@ def test_what_a_filter_left_out_is_not_called_dropped(bench: Bench) -> None:
     assert [flow.destination.port for flow in flows] == [22]
     left_out = report.shutdown.status.collectors[0].dropped_by_reason["filtered"]
     assert f"dropped: 0, undelivered: 0, left out by filters: {left_out}" in report.summary()
+
+
+def test_dead_letters_are_told_apart_from_what_was_lost(bench: Bench) -> None:
+    bench.packets = (HTTP, SSH)
+    agent = bench.agent()
+    run(agent)
+    report = agent.run()
+    (account,) = report.shutdown.status.collectors
+    account = structs.replace(account, delivered=1, dead_lettered=2)
+    status = structs.replace(report.shutdown.status, collectors=(account,))
+    report = structs.replace(report, shutdown=structs.replace(report.shutdown, status=status))
+    assert "memory 1 of 3; dropped: 0, undelivered: 0, dead letters: 2" in report.summary()
 
 
 def test_what_is_opened_in_which_order(bench: Bench) -> None:
