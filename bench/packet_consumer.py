@@ -6,15 +6,12 @@ the engine behind it, a policy of 1,002 rules, and every record made.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import select
 import sys
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 QUEUE = 7
 WARM_UP = 40_000
@@ -31,43 +28,65 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _measure(descriptor: int, drain: Callable[[], int]) -> float:
-    """Give CPU microseconds per packet; `drain` takes what waits and says how many it was."""
+class _Meter:
+    """Says how long to go on, and gives the figure in the end."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.end = self._begin = 0
+        self._cpu = 0.0
+
+    @property
+    def burst_over(self) -> bool:
+        """Whether the queue was emptied."""
+        return self.seen >= self.end
+
+    def fill(self) -> bool:
+        """Let the queue fill up; False when enough was seen."""
+        if not self._begin and self.seen >= WARM_UP:
+            self._begin, self._cpu = self.seen, _cpu()
+        if self._begin and self.seen >= self._begin + PACKETS:
+            return False
+        time.sleep(FILL_SECONDS)
+        self.end = self.seen + BURST
+        return True
+
+    def figure(self) -> float:
+        """Give CPU microseconds per packet."""
+        return (_cpu() - self._cpu) / (self.seen - self._begin) * 1e6
+
+
+class _BurstOverError(Exception):
+    """Ends `NetfilterQueue.run`, which goes on for as long as packets come."""
+
+
+def _poll(descriptor: int) -> select.epoll:
     poll = select.epoll()
     poll.register(descriptor, select.EPOLLIN)
     gc.freeze()
-    seen = 0
-    begin, cpu = 0, 0.0
-    while not begin or seen < begin + PACKETS:
-        if not begin and seen >= WARM_UP:
-            begin, cpu = seen, _cpu()
-        time.sleep(FILL_SECONDS)
-        end = seen + BURST
-        while seen < end:
-            poll.poll()
-            seen += drain()
-    return (_cpu() - cpu) / (seen - begin) * 1e6
+    return poll
 
 
 def _accept() -> float:
     from netfilterqueue import NetfilterQueue
 
-    count = 0
+    meter = _Meter()
 
     def callback(packet: object) -> None:
-        nonlocal count
-        count += 1
+        meter.seen += 1
         packet.accept()  # type: ignore[attr-defined]  # the package has no types
+        if meter.seen >= meter.end:
+            raise _BurstOverError
 
     queue = NetfilterQueue()
     queue.bind(QUEUE, callback, max_len=MAX_LENGTH, range=128, sock_len=32 << 20)
-
-    def drain() -> int:
-        before = count
-        queue.run(block=False)
-        return count - before
-
-    return _measure(queue.get_fd(), drain)
+    poll = _poll(queue.get_fd())
+    while meter.fill():
+        while not meter.burst_over:
+            poll.poll()
+            with contextlib.suppress(_BurstOverError):
+                queue.run(block=False)
+    return meter.figure()
 
 
 def _policy_text() -> str:
@@ -101,19 +120,20 @@ def _engine() -> float:
 
     engine = Engine(compile_policy(parse_policy(_policy_text())))
     backend = NetlinkBackend.open(QUEUE, engine, QueueSettings(max_length=MAX_LENGTH))
+    meter = _Meter()
+    poll = _poll(backend.fileno())
     gc.set_threshold(100_000, 50, 1000)
     counters = backend.counters
     records = 0
-
-    def drain() -> int:
-        nonlocal records
-        now = time.time_ns()
-        before = counters["packets"]
-        records += len(backend.drain(now))
-        records += len(engine.take_records(now))
-        return counters["packets"] - before
-
-    return _measure(backend.fileno(), drain)
+    while meter.fill():
+        while not meter.burst_over:
+            poll.poll()
+            now = time.time_ns()
+            before = counters["packets"]
+            records += len(backend.drain(now))
+            records += len(engine.take_records(now))
+            meter.seen += counters["packets"] - before
+    return meter.figure()
 
 
 if __name__ == "__main__":
