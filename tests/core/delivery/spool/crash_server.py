@@ -26,6 +26,7 @@ from trireme_collector.delivery.spool.crash_points import ENVIRONMENT_VARIABLE
 
 BATCH = 10
 _LONGEST_LIFE_SECONDS = 30
+_LONGEST_LINE = 32
 _SECOND = 1_000_000_000
 
 
@@ -51,10 +52,18 @@ def config(order: Order) -> SpoolConfig:
 
 
 class Journal:
-    """Numbers that outlive the process."""
+    """Numbers that outlive the process.
+
+    A kill may cut a write at the end of a page, in the middle of a number: the next life takes
+    that number away, or its own first one would be joined to it.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        end = os.fstat(self._descriptor).st_size
+        begin = max(0, end - _LONGEST_LINE)
+        tail = os.pread(self._descriptor, end - begin, begin)
+        os.ftruncate(self._descriptor, begin + tail.rfind(b"\n") + 1)
 
     def note(self, numbers: list[int]) -> None:
         os.write(self._descriptor, ("".join(f"{n}\n" for n in numbers)).encode())
