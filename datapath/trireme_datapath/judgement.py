@@ -21,7 +21,7 @@ from trireme_collector.records import (
     FlowDropReason,
     ObserveActionType,
 )
-from trireme_datapath.policy import FlowPolicy, Match
+from trireme_datapath.policy import FlowPolicy, Match, drop_reason
 from trireme_datapath.policy.rule_table import OBSERVE_ONLY
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ class Judge:
         reason: str,
     ) -> Outcome:
         packet, report = match.packet, match.report
-        denied = not packet.accepted
-        rejected = denied or (peer is None and report.action.rejected)
+        rejected = drop_reason(match, external=peer is None)
         observed = _observed(match)
         own = (unit.id, EndPointType.PU)
         other = (
@@ -206,7 +205,7 @@ class Judge:
         )
         client, server = (own, other) if direction is Direction.EGRESS else (other, own)
         return Outcome(
-            denied=denied,
+            denied=not packet.accepted,
             match=match,
             client=client,
             server=server,

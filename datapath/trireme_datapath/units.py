@@ -94,11 +94,9 @@ class Ways:
         source = policy.unit_for_interface(indev) if indev else None
         destination = policy.unit_for_interface(outdev) if outdev else None
         owner: tuple[int, int] | None = None
-        if policy.mark_units and hook in _OWNED_HOOKS:
-            for value, mask, unit in policy.mark_units:
-                if mark & mask == value:
-                    owner, source = (value, mask), unit
-                    break
+        claim = policy.claim_of_mark(mark) if hook in _OWNED_HOOKS else None
+        if claim is not None:
+            owner, source = claim[:2], claim[2]
         inside = indev if source is not None and owner is None else ""
         outside = outdev if destination is not None else ""
         selection = (inside, outside, owner)

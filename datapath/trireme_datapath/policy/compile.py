@@ -165,11 +165,11 @@ class CompiledPolicy:
         """Find the unit that claims a network interface."""
         return self.interface_units.get(name)
 
-    def unit_for_mark(self, mark: int) -> CompiledUnit | None:
-        """Find the unit that claims a packet mark."""
-        for value, mask, unit in self.mark_units:
-            if mark & mask == value:
-                return unit
+    def claim_of_mark(self, mark: int) -> tuple[int, int, CompiledUnit] | None:
+        """Find value, mask and unit of the selector that claims a packet mark."""
+        for claim in self.mark_units:
+            if mark & claim[1] == claim[0]:
+                return claim
         return None
 
     def unit(self, name: str) -> CompiledUnit | None:

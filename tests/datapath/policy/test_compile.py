@@ -308,9 +308,9 @@ def test_selectors_find_units_and_peers() -> None:
     assert policy.cgroup_marks == {"a.slice": 101 << 18, "b.slice": 102 << 18}
     assert policy.mark_units[0][:2] == (7, 0xFFFFFFFF)
     assert policy.mark_units[-1][:2] == (0x10, 0xF0)
-    marked = policy.unit_for_mark(102 << 18 | 0x15)
+    marked = policy.claim_of_mark(102 << 18 | 0x15)
     assert marked is not None
-    assert marked.id == "host"
+    assert marked[2].id == "host"
     wide = policy.unit("ctx")
     assert wide is not None
     assert (wide.id, wide.context_id, wide.namespace, wide.tags.slice) == (

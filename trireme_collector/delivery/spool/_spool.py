@@ -366,10 +366,6 @@ class Spool:
         self.log.remove(segments[0])
         return True
 
-    def _lowest(self) -> int:
-        positions = [account.position for account in self._ledger.accounts.values()]
-        return min(positions, default=0)
-
     def _remove_passed(self) -> bool:
         """Remove the segments that every reader has passed; say whether there were any."""
         lowest = self._ledger.lowest()
