@@ -151,7 +151,8 @@ class DeliveryWorker:
         if outcome.delivered and self._flush_at_ns is None:
             self._flush_at_ns = now_ns + _FLUSH_AFTER_NS
         if outcome.error is not None:
-            self._report(outcome, outcome.error, now_ns, delay_seconds, gave_up=gave_up)
+            left = len(batch) - outcome.delivered
+            self._report(outcome, outcome.error, now_ns, delay_seconds, left, gave_up=gave_up)
         return _earlier(again_ns, self._flush_at_ns)
 
     def request_flush(self) -> int:
@@ -313,6 +314,7 @@ class DeliveryWorker:
         error: Exception,
         now_ns: int,
         delay_seconds: float,
+        left: int,
         *,
         gave_up: bool,
     ) -> None:
@@ -325,6 +327,8 @@ class DeliveryWorker:
             # The single records will tell; a mistake of the plugin is told with its first sign.
             if outcome.is_bug:
                 report("collector_raised", error, now_ns, records=0)
+            else:
+                report("batch_divided", error, now_ns, records=left)
         else:
             event = "collector_raised" if outcome.is_bug else "records_rejected"
             event = "delivery_given_up" if gave_up else event
