@@ -11,7 +11,7 @@ from trireme_collector.filters._compile import compile_expression, join_tests
 from trireme_collector.filters._expression import ExpressionError
 from trireme_collector.filters._masks import MAX_KEY_BYTES, MIN_KEY_BYTES, compile_mask
 from trireme_collector.filters._sample import compile_sample
-from trireme_collector.records import RECORD_TYPES, FlowRecord
+from trireme_collector.records import RECORD_TYPES, Checkpoint, FlowRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,10 @@ class RecordFilter:
         keep = cast("Callable[[Record], bool] | None", compile_sample(config.sample))
         self._plans: dict[type[Record], _Plan] = {}
         for kind in RECORD_TYPES.values():
-            allowed = join_tests([tests[kind] for tests in allow], any_of=True) if allow else True
+            # A list of what is wanted is about records; without the counts nobody could tell that
+            # one of them is missing. Only `deny` leaves them out.
+            anything = not allow or kind is Checkpoint
+            allowed = anything or join_tests([tests[kind] for tests in allow], any_of=True)
             denied = join_tests([tests[kind] for tests in deny], any_of=True)
             self._plans[kind] = _Plan(
                 passes=_but(allowed, denied),

@@ -20,8 +20,9 @@ _QUOTES = "\"'"
 def read_collectors(words: Sequence[str]) -> dict[str, dict[str, object]]:
     """Turn the options into the tables that a configuration file would have.
 
-    A value is read as TOML where it is TOML (``5``, ``true``, ``"text"``, ``[1, 2]``) and taken
-    as text where it is not, so that paths and addresses need no quotes.
+    A value is read as TOML where it is TOML (``5``, ``true``, ``"text"``, ``[1, 2]``,
+    ``{deny = ["count == 1"]}``) and taken as text where it is not, so that paths and addresses
+    need no quotes.
 
     Raises:
         ConfigError: An option has not this form; all mistakes are listed.
@@ -84,4 +85,5 @@ def _read_value(text: str) -> object:
         return text
     value = read.get("value")
     # A text with a line break could be a whole document; dates have no meaning to collectors.
-    return value if len(read) == 1 and isinstance(value, bool | int | float | str | list) else text
+    is_option = isinstance(value, (bool, int, float, str, list, dict))
+    return value if len(read) == 1 and is_option else text

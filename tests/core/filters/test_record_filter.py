@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.core.record_strategies import records
 from trireme_collector import (
     ActionType,
+    Checkpoint,
     ConfigError,
     ContainerRecord,
     DNSRequestReport,
@@ -73,6 +74,14 @@ def test_nothing_configured_changes_nothing() -> None:
 def test_deny_comes_before_allow() -> None:
     choice = chosen(allow=["destination.port == 443", "count == 7"], deny=["source.port == 2"])
     assert passed(choice, flow(1), flow(2), UserRecord()) == [flow(1)]
+
+
+def test_the_counts_pass_whatever_is_allowed_but_not_what_is_denied() -> None:
+    counts = Checkpoint(final=True)
+    assert passed(chosen(allow=['type == "user"']), flow(1), counts) == [counts]
+    assert passed(chosen(allow=['type == "flow"', "count == 7"]), flow(1), counts)[1] is counts
+    assert passed(chosen(deny=['type == "checkpoint"']), flow(1), counts) == [flow(1)]
+    assert chosen(allow=['type == "flow"']).passes_all is False
 
 
 def test_what_is_left_out_is_counted_with_its_reason() -> None:

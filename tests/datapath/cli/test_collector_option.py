@@ -23,8 +23,17 @@ from trireme_datapath.cli._collector_option import read_collectors
         ('x:a="5",b=', {"type": "x", "a": "5", "b": ""}),
         (
             'x:a="1,2",b=[1, 2],c={d=1,e=2}',
-            {"type": "x", "a": "1,2", "b": [1, 2], "c": "{d=1,e=2}"},
+            {"type": "x", "a": "1,2", "b": [1, 2], "c": {"d": 1, "e": 2}},
         ),
+        (
+            "x:filter={deny=['type == \"user\"'], sample={accept=0.1}},path=p",
+            {
+                "type": "x",
+                "filter": {"deny": ['type == "user"'], "sample": {"accept": 0.1}},
+                "path": "p",
+            },
+        ),
+        ("x:path={instance}.json", {"type": "x", "path": "{instance}.json"}),
         ("x:a='it, too'", {"type": "x", "a": "it, too"}),
         ("x:address=[2001:db8::1]:514", {"type": "x", "address": "[2001:db8::1]:514"}),
         ("x:address=127.0.0.1", {"type": "x", "address": "127.0.0.1"}),
