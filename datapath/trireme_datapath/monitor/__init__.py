@@ -1,0 +1,1 @@
+"""Notifications of a Cilium datapath: decoded, printed, and turned into records."""
