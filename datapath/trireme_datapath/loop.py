@@ -24,6 +24,7 @@ _log = structlog.get_logger("trireme_datapath.loop")
 
 _PERIOD_SECONDS: Final = 1.0
 _PERIOD_NS: Final = 1_000_000_000
+_WAKES: Final = 65_536  # what a pipe holds
 _LOG_PERIOD_NS: Final = 60_000_000_000  # a collector that fails, fails for every record
 
 
@@ -94,8 +95,12 @@ class DatapathLoop:
     def stop(self) -> None:
         """End `run` soon; for signal handlers and other threads, and as often as one likes."""
         self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Make `run` turn once more now; for signal handlers and other threads."""
         try:
-            os.write(self._wake_write, b"s")
+            os.write(self._wake_write, b"w")
         except OSError:
             return  # the pipe is full, so the loop wakes up; or it is closed, so the loop is over
 
@@ -113,7 +118,10 @@ class DatapathLoop:
             selector.register(self._wake_read, selectors.EVENT_READ, data=False)
             next_turn_ns = 0
             while not self._stopping:
-                packets = any(key.data for key, _ in selector.select(_PERIOD_SECONDS))
+                ready = selector.select(_PERIOD_SECONDS)
+                packets = any(key.data for key, _ in ready)
+                if len(ready) > packets:
+                    self._forget_wakes()
                 now_ns = self._clock()
                 if packets:
                     self.counters["drains"] += 1
@@ -133,6 +141,12 @@ class DatapathLoop:
                 os.close(descriptor)
         self._wake_read = self._wake_write = -1
         self._stopping = True
+
+    def _forget_wakes(self) -> None:
+        try:
+            os.read(self._wake_read, _WAKES)
+        except OSError:
+            return  # nobody woke it after all
 
     def _collect(self, records: Iterable[Record], now_ns: int) -> None:
         for record in records:

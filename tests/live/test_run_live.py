@@ -33,6 +33,9 @@ queue = 9
 {datapath}
 [datapath.rules]
 hooks = ["input"]
+[control]
+path = '{directory}/ctl'
+{control}
 [aggregation]
 window_seconds = 0
 [collectors.file]
@@ -85,8 +88,10 @@ class Place:
         self.configure()
         self.write_policy(POLICY)
 
-    def configure(self, *, datapath: str = "", collectors: str = "") -> None:
-        text = CONFIG.format(directory=self.directory, datapath=datapath, collectors=collectors)
+    def configure(self, *, datapath: str = "", control: str = "", collectors: str = "") -> None:
+        text = CONFIG.format(
+            directory=self.directory, datapath=datapath, control=control, collectors=collectors
+        )
         (self.directory / "agent.toml").write_text(text, encoding="utf-8")
 
     def write_policy(self, text: str) -> None:
@@ -183,7 +188,8 @@ def test_a_queue_in_use_ends_the_second_and_harms_no_first(place: Place) -> None
     second = place.directory / "second"
     second.mkdir()
     text = (place.directory / "agent.toml").read_text(encoding="utf-8")
-    text = text.replace(f"{place.directory}/flows", f"{second}/flows")
+    for name in ("flows", "ctl"):
+        text = text.replace(f"{place.directory}/{name}", f"{second}/{name}")
     (second / "agent.toml").write_text(text.replace("policy.toml", "../policy.toml"), "utf-8")
     other = Running(place.lab, second)
     code, _ = other.wait()

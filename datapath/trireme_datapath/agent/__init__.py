@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from trireme_datapath.agent._agent import Agent, AgentReport, OutputError
+from trireme_datapath.agent._agent import Agent
 from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules, open_backend
+from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent.config import (
     AgentConfiguration,
     BackendName,

@@ -5,83 +5,38 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
 
+from trireme_collector.control import CommandTable, PacketStatus, PolicyStatus, ReloadResult
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
-from trireme_collector.exit_codes import ExitCode
-from trireme_collector.filters import DROPPED_FILTERED, DROPPED_SAMPLED
-from trireme_collector.pipeline import (
-    ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
-)
+from trireme_datapath.agent._control import AgentControl
+from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._parts import open_backend
+from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
-from trireme_datapath.policy import compile_policy, load_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
+    from trireme_collector.metrics import HealthCheck
     from trireme_collector.pipeline import Pipeline
     from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
 
-__all__ = ["Agent", "AgentReport", "OutputError"]
+__all__ = ["Agent"]
 
 _CLOSE_SECONDS: Final = 5.0
-
-
-class OutputError(ConfigError):
-    """A collector cannot open what it writes to."""
-
-    exit_code = ExitCode.OUTPUT
-
-
-class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent did from its start to its end.
-
-    Attributes:
-        counters: The counters of the engine.
-        kernel_dropped: Packets that the kernel dropped because the queue or its socket was full.
-        rules_in_place: Whether the rules that queue packets were left behind.
-        shutdown: What became of the records.
-    """
-
-    counters: dict[str, int]
-    kernel_dropped: int
-    rules_in_place: bool
-    shutdown: ShutdownReport
-
-    def summary(self) -> str:
-        """Say it in one line."""
-        accounts = self.shutdown.status.collectors
-        delivered = ", ".join(
-            f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
-        )
-        left_out = sum(
-            account.dropped_by_reason.get(reason, 0)
-            for account in accounts
-            for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
-        )
-        lost = sum(account.dropped for account in accounts) - left_out
-        kept = sum(account.dead_lettered for account in accounts)
-        return (
-            f"{self.counters.get('packets', 0)} packets judged,"
-            f" {self.counters.get('flows_accepted', 0)} flows accepted,"
-            f" {self.counters.get('flows_rejected', 0)} rejected,"
-            f" {self.kernel_dropped} packets dropped by the kernel;"
-            f" records delivered: {delivered or 'none'};"
-            f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
-            + (f", dead letters: {kept}" if kept else "")
-            + (f", left out by filters: {left_out}" if left_out else "")
-        )
 
 
 class Agent:
@@ -127,7 +82,8 @@ class Agent:
         self._settings = settings = config.settings.datapath
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.agent")
         self._open_backend = open_backend
-        policy = self._load_policy()
+        self._files = AgentFiles(config)
+        policy = self._files.load_policy()
         self.engine = Engine(
             policy,
             settings.limits,
@@ -140,17 +96,24 @@ class Agent:
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
         self._backend: PacketBackend | None = None
         self._datapath: DatapathLoop | None = None
+        self._close_seconds = _CLOSE_SECONDS
         self._reload_asked = False
+        self._refused: tuple[str, ...] = ()
+        self._policy_since_ns = time.time_ns()
+        self._jobs = LoopJobs()
+        self._control = AgentControl(config.settings.control, self)
 
-    def _load_policy(self) -> CompiledPolicy:
-        return compile_policy(load_policy(self._config.resolve(self._settings.policy)))
+    @property
+    def commands(self) -> CommandTable:
+        """What the control socket offers; commands of one's own are added before `start`."""
+        return self._control.commands
 
     def start(self) -> Self:
         """Open the outputs and the queue, and put the rules in place.
 
         Raises:
-            ConfigError: The address of the metrics is in use, or not allowed.
-        OutputError: A collector cannot open its output.
+            ConfigError: The address of the metrics or the control socket cannot be used.
+            OutputError: A collector cannot open its output.
             PluginError: A collector raised something that it may not raise.
             DatapathError: The queue or the rules are refused; the subclass says why.
         """
@@ -160,16 +123,19 @@ class Agent:
             raise OutputError(str(error)) from error
         try:
             self._watch.open()
+            self._control.open()
             self._backend = self._open_backend(self._settings, self.engine)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
+            self._control.close()
             self._watch.close()
             self._close_backend()
             self.pipeline.close(0)
             raise
         self._datapath = DatapathLoop(self._backend, self.engine, self.pipeline)
         self._watch.start(self._backend)
+        self._control.start()
         self._check_capacity(self._backend)
         self._log.info(
             "agent_started",
@@ -199,8 +165,55 @@ class Agent:
             self._datapath.stop()
 
     def reload(self) -> None:
-        """Make `run` reopen the outputs and read the policy again, within a second."""
+        """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
         self._reload_asked = True
+        self._wake()
+
+    def ask_reload(self) -> Future[ReloadResult]:
+        """Make `run` reload, and give what comes of it.
+
+        Returns:
+            The result, or a `ConfigError` with all mistakes: then all is as it was before.
+        """
+        future = self._jobs.post(self._reload)
+        self._wake()
+        return future
+
+    def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
+        """Have `run` look between two turns, when no packet is half judged."""
+        future = self._jobs.post(look)
+        self._wake()
+        return future
+
+    def ask_drain(self, deadline_seconds: float) -> None:
+        """Make `run` end and deliver what waits until a deadline.
+
+        Args:
+            deadline_seconds: Counted from when the last packet was judged.
+        """
+        self._close_seconds = deadline_seconds
+        self.stop()
+
+    def policy_status(self) -> PolicyStatus:
+        """Tell which policy is in force, and what was refused since."""
+        return PolicyStatus(
+            file=str(self._files.policy_file),
+            revision=self.engine.policy.revision,
+            loaded_ns=self._policy_since_ns,
+            refused=self._refused,
+        )
+
+    def health(self) -> Iterator[HealthCheck]:
+        """Tell whether packets are judged."""
+        return self._watch.health()
+
+    def held_queue(self) -> tuple[int, PacketBackend | None]:
+        """Give the number of the queue, and what holds it while it is held."""
+        return self._settings.queue, self._backend
+
+    def _wake(self) -> None:
+        if self._datapath is not None:
+            self._datapath.wake()
 
     def run(self) -> AgentReport:
         """Judge packets until `stop`.
@@ -240,24 +253,43 @@ class Agent:
         self._watch.turn()
         if self._reload_asked:
             self._reload_asked = False
-            self._reload()
+            try:
+                self._reload()
+            except TriremeError:
+                return False  # the log tells, and all is as it was
+        if self._jobs:
+            self._jobs.run()
         return False
 
-    def _reload(self) -> None:
+    def _reload(self) -> ReloadResult:
         self.pipeline.reopen()
         before = self.engine.policy.revision
         try:
-            policy = self._load_policy()
-        except TriremeError as error:
-            problems = getattr(error, "problems", ()) or (str(error),)
-            for problem in problems:
+            reading = self._files.read_again()
+        except ConfigError as error:
+            self._refused = error.problems
+            for problem in error.problems:
                 self._log.error("policy_refused", problem=problem)
             self._log.error("policy_kept", policy_revision=before)
-            return
-        if policy.revision != before:
+            raise
+        policy = reading.policy
+        self._refused = ()
+        self._files.policy_file = reading.policy_file
+        changed = policy.revision != before
+        if changed:
             self.engine.replace_policy(policy)
+            self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
+        if reading.restart_needed:
+            self._log.warning("restart_needed", keys=reading.restart_needed)
         self._log.info("reloaded", policy_revision=policy.revision, policy_revision_before=before)
+        return ReloadResult(
+            policy_file=str(reading.policy_file),
+            revision_before=before,
+            revision=policy.revision,
+            changed=changed,
+            restart_needed=reading.restart_needed,
+        )
 
     def _renew_rules(self, policy: CompiledPolicy) -> None:
         """Put the rules in place again: those that mark control groups come from the policy."""
@@ -272,6 +304,7 @@ class Agent:
         self._rules = rules
 
     def _end(self) -> AgentReport:
+        self._control.end()
         self._watch.close()
         in_place = self._settings.rules.install
         if in_place and self._remove_at_stop:
@@ -284,8 +317,9 @@ class Agent:
             counters=dict(self.engine.counters),
             kernel_dropped=lost,
             rules_in_place=in_place,
-            shutdown=self.pipeline.close(_CLOSE_SECONDS),
+            shutdown=self.pipeline.close(self._close_seconds),
         )
+        self._control.close(report.shutdown, rules_in_place=in_place)
         counters = report.counters
         self._log.info(
             "agent_stopped",

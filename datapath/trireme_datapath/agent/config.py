@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import msgspec
 
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
+from trireme_collector.control import ControlConfig
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
 
@@ -101,9 +102,15 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration file of an agent: the core sections and ``[datapath]``."""
+    """The whole configuration file of an agent: the core sections and those of the datapath.
+
+    Attributes:
+        datapath: How packets are received and judged.
+        control: Where a running agent takes commands.
+    """
 
     datapath: DatapathConfig
+    control: ControlConfig = ControlConfig()
 
 
 def load_agent_config(

@@ -57,6 +57,7 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
     if loaded is not None:
         _check_backend(loaded, problems)
         _check_metrics(loaded, problems, warnings)
+        _check_control(loaded, problems, warnings)
         _check_outputs(loaded, problems, warnings)
     code = problems[0].code if problems else ExitCode.OK
     if as_json:
@@ -152,6 +153,29 @@ def _check_metrics(
     except ConfigError as error:
         # It may be the running agent itself that has the address.
         warnings.append(_Finding("metrics", str(error), ExitCode.CONFIG))
+
+
+def _check_control(
+    loaded: LoadedConfiguration[AgentConfiguration],
+    problems: list[_Finding],
+    warnings: list[_Finding],
+) -> None:
+    from trireme_collector.control import CommandTable, ControlServer, SocketBusyError
+    from trireme_collector.errors import ConfigError
+
+    config = loaded.settings.control
+    if not config.is_demanded:
+        return  # an offer of the start, which goes on without it
+    server = ControlServer(config, CommandTable())
+    try:
+        server.open()
+    except SocketBusyError as error:
+        # It may be the running agent itself that has it.
+        warnings.append(_Finding("control", str(error), ExitCode.CONFIG))
+    except ConfigError as error:
+        problems.append(_Finding("control", str(error), ExitCode.CONFIG))
+    finally:
+        server.close()
 
 
 def _check_outputs(

@@ -35,8 +35,8 @@ __all__ = ["run"]
 def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bool) -> None:
     """Judge packets and report flows, in the foreground, until SIGTERM or Ctrl-C.
 
-    SIGHUP reopens the outputs and reads the policy again; a policy with mistakes is refused and
-    the one in force stays. The log goes to standard error.
+    SIGHUP reopens the outputs and reads the configuration and the policy again; if one of them
+    has mistakes, both are refused and those in force stay. The log goes to standard error.
     """
     import gc
     import signal

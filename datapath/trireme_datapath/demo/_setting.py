@@ -35,6 +35,9 @@ policy = '{policy}'
 backend = "{backend}"
 refuse = {refuse}
 
+[control]
+enabled = false
+
 [datapath.rules]
 hooks = ["forward"]
 

@@ -148,11 +148,18 @@ class Bench:
         self.queue = Queue(engine, self.calls, *self.packets)
         return self.queue
 
-    def agent(self, extra: str = "", *, behind: str = "", remove_rules: bool = False) -> Agent:
+    def agent(
+        self,
+        extra: str = "",
+        *,
+        behind: str = "",
+        remove_rules: bool = False,
+        control: str = "enabled = false",
+    ) -> Agent:
         path = self.directory / "agent.toml"
         text = (
-            f'instance = "test"\n[datapath]\npolicy = "policy.toml"\n{extra}\n[collectors.memory]\n'
-            f"{behind}\n"
+            f'instance = "test"\n[datapath]\npolicy = "policy.toml"\n{extra}\n'
+            f"[control]\n{control}\n[collectors.memory]\n{behind}\n"
         )
         path.write_text(text, encoding="utf-8")
         registry = Registry(entry_points=())

@@ -1,0 +1,60 @@
+"""What an agent says at its end, and when it cannot begin."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trireme_collector.errors import ConfigError
+from trireme_collector.exit_codes import ExitCode
+from trireme_collector.filters import DROPPED_FILTERED, DROPPED_SAMPLED
+from trireme_collector.pipeline import (
+    ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
+)
+
+__all__ = ["AgentReport", "OutputError"]
+
+
+class OutputError(ConfigError):
+    """A collector cannot open what it writes to."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent did from its start to its end.
+
+    Attributes:
+        counters: The counters of the engine.
+        kernel_dropped: Packets that the kernel dropped because the queue or its socket was full.
+        rules_in_place: Whether the rules that queue packets were left behind.
+        shutdown: What became of the records.
+    """
+
+    counters: dict[str, int]
+    kernel_dropped: int
+    rules_in_place: bool
+    shutdown: ShutdownReport
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        accounts = self.shutdown.status.collectors
+        delivered = ", ".join(
+            f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
+        )
+        left_out = sum(
+            account.dropped_by_reason.get(reason, 0)
+            for account in accounts
+            for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
+        )
+        lost = sum(account.dropped for account in accounts) - left_out
+        kept = sum(account.dead_lettered for account in accounts)
+        return (
+            f"{self.counters.get('packets', 0)} packets judged,"
+            f" {self.counters.get('flows_accepted', 0)} flows accepted,"
+            f" {self.counters.get('flows_rejected', 0)} rejected,"
+            f" {self.kernel_dropped} packets dropped by the kernel;"
+            f" records delivered: {delivered or 'none'};"
+            f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
+            + (f", dead letters: {kept}" if kept else "")
+            + (f", left out by filters: {left_out}" if left_out else "")
+        )

@@ -1,0 +1,133 @@
+"""The status of an agent for people: one screen, aligned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trireme_collector.cli.output import printable, table
+from trireme_collector.control import AgentState
+from trireme_collector.formats import format_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trireme_collector.control import AgentStatus, PacketStatus
+    from trireme_collector.delivery import CollectorStatus
+    from trireme_collector.pipeline import PipelineStatus
+
+__all__ = ["account_lines", "status_text"]
+
+_NANOSECONDS = 1_000_000_000
+_HEAD = ("COLLECTOR", "ACCEPTED", "DELIVERED", "DEAD-LETTERED", "DROPPED", "WAITING", "")
+_COLORS = {
+    AgentState.RUNNING: "green",
+    AgentState.DEGRADED: "yellow",
+    AgentState.DRAINING: "yellow",
+}
+
+
+def status_text(status: AgentStatus) -> str:
+    """Write a status over a few lines, with colour."""
+    return "\n".join(_lines(status))
+
+
+def account_lines(accounts: Sequence[CollectorStatus]) -> Iterator[str]:
+    """Write the account of each collector as a row, and below it what needs words."""
+    if not accounts:
+        yield "no collector"
+        return
+    numbers = [(a.accepted, a.delivered, a.dead_lettered, a.dropped, a.queued) for a in accounts]
+    widths = [
+        max(len(title), *(len(str(row[column])) for row in numbers))
+        for column, title in enumerate(_HEAD[1:-1])
+    ]
+    rows = [
+        (
+            printable(account.name),
+            *(str(n).rjust(width) for n, width in zip(row, widths, strict=True)),
+            _state(account),
+        )
+        for account, row in zip(accounts, numbers, strict=True)
+    ]
+    head = (
+        _HEAD[0],
+        *(title.rjust(width) for title, width in zip(_HEAD[1:-1], widths, strict=True)),
+        "",
+    )
+    yield table(head, rows)
+    for account in accounts:
+        reasons = account.dropped_by_reason.items()
+        if account.dropped:
+            said = ", ".join(f"{printable(why)} {count}" for why, count in sorted(reasons))
+            yield f"  {printable(account.name)} dropped: {said}"
+        if account.last_error and (account.retrying or account.credentials_refused):
+            yield f"  {printable(account.name)} last error: {printable(account.last_error)}"
+
+
+def _lines(status: AgentStatus) -> Iterator[str]:
+    records, policy = status.records, status.policy
+    state = click.style(status.state.value, fg=_COLORS.get(status.state), bold=True)
+    since = _seconds((status.time_ns - records.epoch) // _NANOSECONDS)
+    yield f"{state}  {printable(records.instance)}  for {since}"
+    for reason in status.reasons:
+        yield f"  {click.style('!', fg='yellow', bold=True)} {printable(reason)}"
+    for problem in policy.refused:
+        yield f"      {printable(problem)}"
+    yield (
+        f"since    {format_rfc3339(records.epoch)}, epoch {records.epoch}; process {status.pid},"
+        f" version {printable(status.version)}"
+    )
+    yield (
+        f"policy   {printable(policy.file)}, revision {printable(policy.revision)},"
+        f" in force since {format_rfc3339(policy.loaded_ns)}"
+    )
+    yield from _packet_lines(status.packets)
+    for check in status.health:
+        word = click.style("ok", fg="green") if check.ok else click.style("BAD", fg="red")
+        yield f"health   {printable(check.name)} {word}: {printable(check.detail)}"
+    yield _intake_line(records)
+    yield ""
+    yield from account_lines(records.collectors)
+
+
+def _packet_lines(packets: PacketStatus) -> Iterator[str]:
+    counters = packets.counters
+    moment = "" if packets.exact else " (while they change: the packet loop does not turn)"
+    yield (
+        f"packets  judged {packets.judged}, denied {packets.denied};"
+        f" flows accepted {counters.get('flows_accepted', 0)},"
+        f" rejected {counters.get('flows_rejected', 0)}{moment}"
+    )
+    if packets.queue is not None:
+        queue = packets.queue
+        yield (
+            f"queue {queue.number:<3}received {queue.received}, waiting {queue.waiting}; dropped by"
+            f" the kernel: queue full {queue.dropped_full}, socket full {queue.dropped_socket}"
+        )
+
+
+def _intake_line(records: PipelineStatus) -> str:
+    return (
+        f"flows    received {records.flows_received}, merged {records.flows_merged},"
+        f" pending {records.flows_pending}, evicted early {records.flows_evicted};"
+        f" records numbered {records.sequence}, malformed {records.malformed}"
+    )
+
+
+def _state(account: CollectorStatus) -> str:
+    if account.credentials_refused:
+        return click.style("credentials refused", fg="red")
+    if account.retrying:
+        return click.style("retrying", fg="yellow")
+    return "ok"
+
+
+def _seconds(seconds: int) -> str:
+    days, rest = divmod(max(0, seconds), 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    said = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(said[:2]) or "0 s"

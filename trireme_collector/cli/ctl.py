@@ -1,0 +1,91 @@
+"""`trireme-collector ctl`: steer a running agent over its control socket."""
+
+from __future__ import annotations
+
+import click
+
+from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
+from trireme_collector.cli.output import json_option, print_json, printable
+from trireme_collector.cli.status import status
+from trireme_collector.exit_codes import ExitCode
+
+__all__ = ["ctl"]
+
+_MARGIN_SECONDS = 35.0  # closing collectors and removing rules takes its time after the deadline
+
+
+@click.group()
+def ctl() -> None:
+    """Steer a running agent; its control socket says who may."""
+
+
+ctl.add_command(status)
+
+
+@ctl.command()
+@socket_option
+@timeout_option
+@json_option
+def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
+    """Have the agent reopen its outputs and read its configuration and policy again.
+
+    If one of the files has mistakes, all of them are listed and everything stays as it is.
+    """
+    import msgspec
+
+    from trireme_collector.control import ReloadResult
+
+    client = client_of(socket_path, timeout_seconds)
+    raw = client.call_raw("reload")
+    result = client.read(raw, ReloadResult)
+    if as_json:
+        print_json(msgspec.json.decode(raw, type=dict[str, object]))
+        return
+    if result.changed:
+        before, now = printable(result.revision_before), printable(result.revision)
+        click.echo(f"policy revision {before} -> {now}  {printable(result.policy_file)}")
+    else:
+        click.echo(f"policy revision {printable(result.revision)} as before")
+    if result.restart_needed:
+        keys = ", ".join(printable(key) for key in result.restart_needed)
+        click.echo(f"differs, and needs a restart: {keys}")
+
+
+@ctl.command()
+@click.option(
+    "--deadline",
+    "deadline_seconds",
+    type=click.FloatRange(min=0, max=3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long records that wait are still delivered.",
+)
+@socket_option
+@json_option
+@click.pass_context
+def drain(ctx: click.Context, deadline_seconds: float, socket_path: str, *, as_json: bool) -> None:
+    """Have the agent take no more packets, deliver what waits, say what is left, and end.
+
+    Exit code 8 if records are left. The kernel rules stay unless the configuration says
+    otherwise: without an agent, their packets are dropped.
+    """
+    import msgspec
+
+    from trireme_collector.cli._status_text import account_lines
+    from trireme_collector.control import DrainArguments, DrainResult
+
+    client = client_of(socket_path, deadline_seconds + _MARGIN_SECONDS)
+    raw = client.call_raw("drain", DrainArguments(deadline_seconds=deadline_seconds))
+    result = client.read(raw, DrainResult)
+    if as_json:
+        print_json(msgspec.json.decode(raw, type=dict[str, object]))
+    else:
+        word = "everything was delivered" if result.complete else "records are left"
+        click.echo(f"the agent ends: {word}; undelivered: {result.undelivered}")
+        for name in result.stuck:
+            click.echo(f"  {printable(name)} did not come back before the deadline")
+        if result.rules_in_place:
+            click.echo("  the kernel rules stay: their packets are dropped until an agent runs")
+        click.echo("\n".join(account_lines(result.status.collectors)))
+    ctx.exit(ExitCode.OK if result.complete else ExitCode.OUTPUT)

@@ -1,0 +1,71 @@
+"""The control socket: how people and scripts look into a running agent, and steer it."""
+
+from __future__ import annotations
+
+from trireme_collector.control._client import (
+    CommandFailedError,
+    ControlClient,
+    ControlDeniedError,
+    ControlError,
+    NoAnswerError,
+    NotRunningError,
+)
+from trireme_collector.control._commands import (
+    CommandTable,
+    ControlCommand,
+    Later,
+    NoArguments,
+    Peer,
+)
+from trireme_collector.control._config import DEFAULT_PATH, ControlConfig
+from trireme_collector.control._protocol import (
+    MAX_ANSWER_BYTES,
+    MAX_REQUEST_BYTES,
+    PROTOCOL_VERSION,
+    ErrorKind,
+)
+from trireme_collector.control._server import ControlLimits, ControlServer
+from trireme_collector.control._socket import SocketBusyError
+from trireme_collector.control._status import (
+    AgentState,
+    AgentStatus,
+    DrainArguments,
+    DrainResult,
+    HealthStatus,
+    PacketStatus,
+    PolicyStatus,
+    QueueStatus,
+    ReloadResult,
+)
+
+__all__ = [
+    "DEFAULT_PATH",
+    "MAX_ANSWER_BYTES",
+    "MAX_REQUEST_BYTES",
+    "PROTOCOL_VERSION",
+    "AgentState",
+    "AgentStatus",
+    "CommandFailedError",
+    "CommandTable",
+    "ControlClient",
+    "ControlCommand",
+    "ControlConfig",
+    "ControlDeniedError",
+    "ControlError",
+    "ControlLimits",
+    "ControlServer",
+    "DrainArguments",
+    "DrainResult",
+    "ErrorKind",
+    "HealthStatus",
+    "Later",
+    "NoAnswerError",
+    "NoArguments",
+    "NotRunningError",
+    "PacketStatus",
+    "Peer",
+    "PolicyStatus",
+    "QueueStatus",
+    "ReloadResult",
+    "SocketBusyError",
+]
