@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trireme_collector.aggregation import AggregationConfig
-    from trireme_collector.delivery import Clock, DeliveryWorker
+    from trireme_collector.delivery import Clock, CollectorStatus, DeliveryWorker
     from trireme_collector.records import (
         ConnectionExceptionReport,
         ContainerRecord,
@@ -162,21 +162,10 @@ class Intake:
     def _emit_checkpoint(self, *, final: bool) -> None:
         """Count, and tell it as the next record: nothing comes between the two."""
         with self._emit_lock:
-            accounts = [worker.status() for worker in self._workers]
             record = Checkpoint(
                 timestamp_ns=self._clock.time_ns(),
                 final=final,
-                collectors=tuple(
-                    CollectorCount(
-                        name=account.name,
-                        accepted=account.accepted,
-                        delivered=account.delivered,
-                        dead_lettered=account.dead_lettered,
-                        dropped=account.dropped,
-                        queued=account.queued,
-                    )
-                    for account in accounts
-                ),
+                collectors=tuple(_count(worker.status()) for worker in self._workers),
             )
             self._queue((record,), (estimate_size(record),))
 
@@ -197,3 +186,16 @@ class Intake:
             takers = tuple(worker for worker in self._workers if kind in worker.kinds)
             self._by_kind[kind] = takers
         return takers
+
+
+def _count(account: CollectorStatus) -> CollectorCount:
+    # What waits for the disk comes before the checkpoint there: whoever reads it has them, too.
+    unwritten = account.spool.unwritten if account.spool is not None else 0
+    return CollectorCount(
+        name=account.name,
+        accepted=account.accepted + unwritten,
+        delivered=account.delivered,
+        dead_lettered=account.dead_lettered,
+        dropped=account.dropped,
+        queued=account.queued + unwritten,
+    )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from trireme_collector.delivery import CollectorStatus  # noqa: TC001  msgspec reads the annotations
 
-__all__ = ["PipelineStatus", "ShutdownReport"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PipelineStatus", "ShutdownReport", "report_shutdown"]
 
 
 class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +48,37 @@ class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         complete: Whether every record was delivered, rejected or dropped by policy.
-        undelivered: How many records were still queued, over all collectors.
+        undelivered: How many records were still waiting, over all collectors.
+        spooled: How many of them are on disk, to be delivered after the next start. The others
+            are lost.
         stuck: The collectors that did not come back in time.
         status: The last account.
     """
 
     complete: bool
     undelivered: int
+    spooled: int
     stuck: tuple[str, ...]
     status: PipelineStatus
+
+
+def report_shutdown(status: PipelineStatus, stuck: Sequence[str]) -> ShutdownReport:
+    """Sum up what is left.
+
+    Args:
+        status: The last account.
+        stuck: The collectors that did not come back in time.
+    """
+    spooled = undelivered = 0
+    for account in status.collectors:
+        undelivered += account.queued
+        if account.spool is not None:
+            spooled += account.queued
+            undelivered += account.spool.unwritten
+    return ShutdownReport(
+        complete=not undelivered and not status.flows_pending,
+        undelivered=undelivered,
+        spooled=spooled,
+        stuck=tuple(stuck),
+        status=status,
+    )

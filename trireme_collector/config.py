@@ -309,6 +309,7 @@ def _default_collector(
         return (), [complaint]
     options = msgspec.convert({}, spec.config_type)
     delivery = _delivery(document, {})
+    _check_spool(document, DEFAULT_COLLECTOR, delivery)
     collector = CollectorConfig(
         name=DEFAULT_COLLECTOR,
         spec=spec,
@@ -342,6 +343,7 @@ def _collector(
         return None
     own = document.get((*path, "delivery"))
     delivery = _delivery(document, own if isinstance(own, dict) else {})
+    _check_spool(document, name, delivery)
     chosen = _filter(document, (*path, "filter"))
     return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery, filter=chosen)
 
@@ -354,6 +356,27 @@ def _delivery(document: Document, own: dict[str, object]) -> DeliveryConfig:
         return msgspec.convert(merged, DeliveryConfig)
     except msgspec.ValidationError:
         return DeliveryConfig()
+
+
+def _check_spool(document: Document, name: str, delivery: DeliveryConfig) -> None:
+    """Look at the spool of a collector as a start would; what is wrong is noted."""
+    if not (delivery.state_directory and delivery.spool.enabled):
+        return
+    # As in the pipeline: half of what delivery takes to import.
+    from trireme_collector.delivery._spool_queue import spool_directory  # noqa: PLC0415
+    from trireme_collector.delivery.spool import inspect_spool  # noqa: PLC0415
+
+    try:
+        above = Path(delivery.state_directory).parent
+        if not above.is_dir():
+            raise ConfigError(f"there is no directory {above}; make it")
+        inspect_spool(spool_directory(delivery.state_directory, name), delivery.spool)
+    except ConfigError as error:
+        own: KeyPath = ("collectors", name, "delivery")
+        key = "spool" if str(error).startswith("spool: segment_bytes") else "state_directory"
+        table = document.get(own)
+        path = own if isinstance(table, dict) and key in table else ("delivery",)
+        document.add_problem((*path, key), expected=f"a usable spool: {error}")
 
 
 def _filter(document: Document, path: KeyPath) -> FilterConfig:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from trireme_collector._collector_names import name_collectors
 from trireme_collector._host_name import host_name
 from trireme_collector._intake import Intake
-from trireme_collector._pipeline_status import PipelineStatus, ShutdownReport
+from trireme_collector._pipeline_status import PipelineStatus, ShutdownReport, report_shutdown
 from trireme_collector.delivery import (
     DeliveryConfig,
     DeliveryWorker,
+    SpoolWriter,
     SystemClock,
     adapt,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.aggregation import AggregationConfig
     from trireme_collector.delivery import Clock
+    from trireme_collector.delivery._spool_queue import SpoolQueue
     from trireme_collector.filters import RecordFilter
     from trireme_collector.registry import Registry
 
@@ -38,7 +40,8 @@ class Pipeline(Intake):
     """Takes events, merges flows, numbers records and feeds each collector on its own.
 
     Its ``collect_*`` methods may be called from any thread, return at once and never raise.
-    Records wait before `start` and are delivered after it.
+    Records wait before `start` and are delivered after it. Where `DeliveryConfig` names a state
+    directory, they wait on disk: what was accepted there is delivered after a crash, too.
 
     Args:
         collectors: The collectors by name, or a sequence of them.
@@ -52,6 +55,7 @@ class Pipeline(Intake):
         threads: Whether `start` runs threads. Without them the owner calls `tick`.
 
     Raises:
+        ConfigError: The name of a collector cannot be that of a directory, for its spool.
         PluginError: A collector takes no records at all.
     """
 
@@ -69,20 +73,28 @@ class Pipeline(Intake):
     ) -> None:
         """Build the workers; open and start nothing."""
         clock = clock or SystemClock()
-        workers = (
-            DeliveryWorker(
+        workers: list[DeliveryWorker] = []
+        spools: list[tuple[DeliveryWorker, SpoolQueue]] = []
+        for name, collector in name_collectors(collectors):
+            config = delivery.get(name) if isinstance(delivery, Mapping) else delivery
+            config = config or DeliveryConfig()
+            queue = _spool_queue(name, config)
+            worker = DeliveryWorker(
                 name,
                 adapt(collector, name=name),
-                delivery.get(name) if isinstance(delivery, Mapping) else delivery,
+                config,
+                queue=queue,
                 chosen=None if filters is None else filters.get(name),
                 clock=clock,
             )
-            for name, collector in name_collectors(collectors)
-        )
+            workers.append(worker)
+            if queue is not None:
+                spools.append((worker, queue))
         super().__init__(
             tuple(workers), aggregation=aggregation, instance=instance or host_name(), clock=clock
         )
         self._threads = threads
+        self._writer = SpoolWriter(spools, clock)
         self._checkpoint_ns = round(checkpoint_seconds * _NANOSECONDS)
         self._next_checkpoint_ns = 0
         self._timer: threading.Thread | None = None
@@ -91,16 +103,18 @@ class Pipeline(Intake):
         self._report: ShutdownReport | None = None
 
     def start(self) -> Self:
-        """Open the collectors and begin to deliver.
+        """Open the spools and the collectors and begin to deliver.
 
         Raises:
-            ConfigError: A collector cannot work as it is configured; those opened are closed.
+            ConfigError: A collector, or its spool, cannot work as it is configured; those opened
+                are closed.
             PluginError: A collector failed to open by a mistake of its own.
         """
         if self._started:
             return self
         opened: list[DeliveryWorker] = []
         now_ns = self._clock.monotonic_ns()
+        self._writer.open(self.epoch)
         try:
             for worker in self._workers:
                 opened.append(worker)
@@ -112,10 +126,12 @@ class Pipeline(Intake):
         except BaseException:
             for worker in opened:
                 worker.finish(now_ns)
+            self._writer.close(0)
             raise
         self._started = True
         self._next_checkpoint_ns = now_ns + self._checkpoint_ns
         if self._threads:
+            self._writer.start()
             for worker in self._workers:
                 worker.start()
             self._timer = threading.Thread(
@@ -150,13 +166,14 @@ class Pipeline(Intake):
             Whether nothing of it is left.
         """
         self._emit_pending()
+        end_ns = self._clock.monotonic_ns() + round(timeout_seconds * _NANOSECONDS)
+        written = self._writer.flush(timeout_seconds)
         marks = [worker.request_flush() for worker in self._workers]
         if not (self._threads and self._started):
             if self._started:
                 self._deliver(self._clock.monotonic_ns())
-            return all(map(DeliveryWorker.is_settled, self._workers, marks))
-        end_ns = self._clock.monotonic_ns() + round(timeout_seconds * _NANOSECONDS)
-        return all(
+            return written and all(map(DeliveryWorker.is_settled, self._workers, marks))
+        return written and all(
             worker.wait_settled(mark, self._seconds_until(end_ns))
             for worker, mark in zip(self._workers, marks, strict=True)
         )
@@ -190,6 +207,7 @@ class Pipeline(Intake):
             self._emit_checkpoint(final=True)
         now_ns = self._clock.monotonic_ns()
         end_ns = now_ns + round(deadline_seconds * _NANOSECONDS)
+        self._writer.flush(self._seconds_until(end_ns))
         for worker in self._workers:
             worker.request_close(end_ns)
         stuck: list[str] = []
@@ -201,14 +219,8 @@ class Pipeline(Intake):
             self._deliver(now_ns)
             for worker in self._workers:
                 worker.finish(now_ns)
-        status = self.status()
-        undelivered = sum(account.queued for account in status.collectors)
-        self._report = ShutdownReport(
-            complete=not undelivered and not status.flows_pending,
-            undelivered=undelivered,
-            stuck=tuple(stuck),
-            status=status,
-        )
+        self._writer.close(self._seconds_until(end_ns) + _GRACE_SECONDS)
+        self._report = report_shutdown(self.status(), stuck)
         return self._report
 
     def status(self) -> PipelineStatus:
@@ -243,6 +255,7 @@ class Pipeline(Intake):
         self.close()
 
     def _deliver(self, now_ns: int) -> None:
+        self._writer.step(now_ns)
         for worker in self._workers:
             again_ns = worker.step(now_ns)
             while again_ns is not None and again_ns <= now_ns:
@@ -261,6 +274,16 @@ class Pipeline(Intake):
         self.tick()
         while not self._ending.wait(min(pauses)):
             self.tick()
+
+
+def _spool_queue(name: str, config: DeliveryConfig) -> SpoolQueue | None:
+    """Give the queue on disk of a collector that has a directory for it."""
+    if not (config.state_directory and config.spool.enabled):
+        return None
+    # Half of what delivery takes to import, and not everybody has a state directory.
+    from trireme_collector.delivery._spool_queue import SpoolQueue  # noqa: PLC0415  see above
+
+    return SpoolQueue(name, config)
 
 
 def build_pipeline(

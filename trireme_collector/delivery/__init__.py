@@ -5,7 +5,7 @@ from __future__ import annotations
 from trireme_collector.delivery._adapter import Adapter, Outcome, adapt
 from trireme_collector.delivery._backoff import LONGEST_RETRY_AFTER_SECONDS, retry_delay_seconds
 from trireme_collector.delivery._clock import Clock, SystemClock
-from trireme_collector.delivery._config import DeliveryConfig, WhenFull
+from trireme_collector.delivery._config import DeliveryConfig
 from trireme_collector.delivery._dead_letter_editor import (
     DeadLetterEditor,
     StoredLetter,
@@ -20,7 +20,15 @@ from trireme_collector.delivery._queue import (
 from trireme_collector.delivery._replay import ReplayReport, replay_letters
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._size import estimate_size
-from trireme_collector.delivery._status import DROPPED_CLOSED, DROPPED_REFUSED, CollectorStatus
+from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig, WhenFull
+from trireme_collector.delivery._spool_writer import SpoolWriter
+from trireme_collector.delivery._status import (
+    DROPPED_CLOSED,
+    DROPPED_REFUSED,
+    Balance,
+    CollectorStatus,
+    SpoolHealth,
+)
 from trireme_collector.delivery._worker import DeliveryWorker
 from trireme_collector.delivery.dead_letters import (
     DROPPED_LETTERS_FAILED,
@@ -43,6 +51,7 @@ __all__ = [
     "LONGEST_RETRY_AFTER_SECONDS",
     "SERVICE_STATE_DIRECTORY",
     "Adapter",
+    "Balance",
     "Clock",
     "CollectorStatus",
     "DeadLetter",
@@ -52,10 +61,14 @@ __all__ = [
     "DeliveryConfig",
     "DeliveryWorker",
     "FailureReporter",
+    "FsyncMode",
     "MemoryQueue",
     "Outcome",
     "RecordQueue",
     "ReplayReport",
+    "SpoolConfig",
+    "SpoolHealth",
+    "SpoolWriter",
     "StoredLetter",
     "SystemClock",
     "WhenFull",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 import msgspec
+
+from trireme_collector.delivery._spool_config import SpoolConfig, WhenFull
 
 __all__ = ["DeliveryConfig", "WhenFull"]
 
@@ -16,18 +17,12 @@ _Directory = Annotated[
 ]
 
 
-class WhenFull(enum.StrEnum):
-    """Which records are given up when a queue is full."""
-
-    DROP_NEWEST = "drop-newest"
-    DROP_OLDEST = "drop-oldest"
-
-
 class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stands around one collector.
 
     Attributes:
-        queue_records: How many records may wait.
+        queue_records: How many records may wait in memory: for the collector, or with a spool
+            for the disk.
         queue_bytes: How many bytes they may take, estimated.
         when_full: Which records are given up, and counted, beyond that.
         batch_records: How many records are handed over at once.
@@ -37,8 +32,9 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         retry_max_seconds: The longest pause of our own choice.
         give_up_seconds: How long a batch is tried before it goes to the dead letters; 0 for ever.
         state_directory: Where the program keeps what outlives it, an absolute path. With it,
-            records that are refused for good are kept as dead letters; without it they are
-            dropped and counted.
+            records wait on disk, and those that are refused for good are kept as dead letters;
+            without it records wait in memory, and refused ones are dropped and counted.
+        spool: How records are kept on disk.
         dead_letter_bytes: How large the file of dead letters may become.
         log_interval_seconds: How often a repeating failure is logged, with its count.
     """
@@ -53,5 +49,6 @@ class DeliveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retry_max_seconds: _Positive = 60.0
     give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     state_directory: _Directory = ""
+    spool: SpoolConfig = SpoolConfig()
     dead_letter_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 64 * 1024 * 1024
     log_interval_seconds: _Positive = 60.0

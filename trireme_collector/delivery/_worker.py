@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from trireme_collector.delivery._clock import SystemClock
-from trireme_collector.delivery._config import DeliveryConfig, WhenFull
+from trireme_collector.delivery._config import DeliveryConfig
 from trireme_collector.delivery._portions import Portions
 from trireme_collector.delivery._queue import MemoryQueue
 from trireme_collector.delivery._reporter import FailureReporter, describe_error
 from trireme_collector.delivery._retry import Retry
-from trireme_collector.delivery._status import (
-    DROPPED_CLOSED,
-    DROPPED_REFUSED,
-    Account,
-    CollectorStatus,
-)
+from trireme_collector.delivery._status import DROPPED_REFUSED, CollectorStatus
 from trireme_collector.delivery.dead_letters import DeadLetterFile
 
 if TYPE_CHECKING:
@@ -37,6 +32,8 @@ __all__ = ["DeliveryWorker"]
 _NANOSECONDS = 1_000_000_000
 _LONGEST_WAIT_SECONDS = 60.0
 _FLUSH_AFTER_NS = _NANOSECONDS
+_READ_AGAIN_AFTER_NS = _NANOSECONDS
+_AWAKE, _UNTIL_ANY, _UNTIL_FULL = range(3)  # what the thread sleeps for
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -55,6 +52,11 @@ class DeliveryWorker:
             names a state directory. Otherwise they are dropped.
         clock: Where the thread takes the time from.
         random: Spreads the retries; numbers from 0 to 1.
+
+    Attributes:
+        name: The name of the collector.
+        kinds: The kinds of records that it takes.
+        config: Bounds, batches and retries.
     """
 
     def __init__(
@@ -87,41 +89,33 @@ class DeliveryWorker:
         self._wakeup = threading.Condition(threading.Lock())
         self._settled = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
-        self._account = Account()
         self._portions = Portions()
         self._retry = Retry(config, random)
         self._batch_due_ns: int | None = None
+        self._read_again_ns: int | None = None
         self._flush_at_ns: int | None = None
         self._flush_until = 0
         self._reopen = self._closing = self._closed = False
         self._poked = False
+        self._sleeps = _AWAKE
+        self._failed_attempts = 0
+        self._last_error = ""
         self._give_up_ns: int | None = None
 
     def put(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         """Take records with their estimated sizes; never waits for the collector."""
-        given = len(records)
         left_out = _NOTHING
         if self._chosen is not None:
             records, sizes, left_out = self._chosen.sift(records, sizes)
-        with self._wakeup:
-            account, queue = self._account, self._queue
-            account.accepted += given
-            for reason, count in left_out.items():
-                account.drop(reason, count)
-            if self._closing:
-                account.drop(DROPPED_CLOSED, len(records))
-                return
-            if not records:
-                return
-            before, was_full = queue.records, self._is_batch_full()
-            lost = queue.put(records, sizes)
-            for reason, count in lost.items():
-                account.drop(reason, count)
-                if self.config.when_full is WhenFull.DROP_OLDEST:
-                    # Otherwise those that are dropped never were in the queue.
-                    account.left += count
-            # Only the first record of a batch and the last one change what the thread has to do.
-            if not before or (not was_full and self._is_batch_full()):
+        if self._queue.put(records, sizes, left_out):
+            self.notice()
+
+    def notice(self) -> None:
+        """Look at the queue: there may be more in it than there was."""
+        # Only the first record of a batch and the last one change what the thread has to do.
+        sleeps = self._sleeps
+        if sleeps == _UNTIL_ANY or (sleeps == _UNTIL_FULL and self._is_batch_full()):
+            with self._wakeup:
                 self._poke()
 
     def step(self, now_ns: int) -> int | None:
@@ -136,18 +130,18 @@ class DeliveryWorker:
         if self._flush_at_ns is not None and now_ns >= self._flush_at_ns:
             self._flush_at_ns = None
             self._lifecycle("flush", now_ns)
-        with self._wakeup:
-            batch, again_ns = self._choose(now_ns)
+        batch, again_ns = self._choose(now_ns)
         if not batch:
             return _earlier(again_ns, self._flush_at_ns)
         outcome = self._adapter.deliver(batch)
         gave_up = outcome.retry and self._retry.gives_up(outcome, now_ns)
         if gave_up:
             outcome = replace(outcome, rejected=len(batch) - outcome.delivered, retry=False)
-        # Kept before it is acknowledged, and without the lock: a slow disk does not stop intake.
+        # Kept before it is acknowledged: between the two it is in both places, never in none.
         lost = self._keep(batch, outcome) if outcome.rejected else _NOTHING
+        self._acknowledge(outcome, lost)
         with self._wakeup:
-            again_ns, delay_seconds = self._settle(outcome, lost, now_ns)
+            again_ns, delay_seconds = self._settle(outcome, now_ns)
         if outcome.delivered and self._flush_at_ns is None:
             self._flush_at_ns = now_ns + _FLUSH_AFTER_NS
         if outcome.error is not None:
@@ -157,15 +151,15 @@ class DeliveryWorker:
 
     def request_flush(self) -> int:
         """Make everything that waits due now; give the mark that `is_settled` takes."""
+        mark = self._queue.mark()
         with self._wakeup:
-            self._flush_until = self._account.left + self._queue.records
+            self._flush_until = mark
             self._poke()
-            return self._flush_until
+        return mark
 
     def is_settled(self, mark: int) -> bool:
         """Whether every record that waited at the mark was delivered, refused or dropped."""
-        with self._wakeup:
-            return self._account.left >= mark
+        return self._queue.settled >= mark
 
     def wait_settled(self, mark: int, timeout_seconds: float) -> bool:
         """Wait for `is_settled`; only useful while the thread runs."""
@@ -182,6 +176,7 @@ class DeliveryWorker:
 
     def request_close(self, give_up_ns: int) -> None:
         """Take no more records, deliver what waits, and give up at the given time."""
+        self._queue.close()
         with self._wakeup:
             self._closing = True
             self._give_up_ns = give_up_ns
@@ -225,26 +220,38 @@ class DeliveryWorker:
 
     def status(self) -> CollectorStatus:
         """Give the account, consistent in itself."""
-        account = self._account
+        balance = self._queue.balance()
         with self._wakeup:
             return CollectorStatus(
                 name=self.name,
-                accepted=account.accepted,
-                delivered=account.delivered,
-                dead_lettered=account.dead_lettered,
-                dropped=sum(account.dropped.values()),
-                queued=self._queue.records,
-                queued_bytes=self._queue.size_bytes,
-                dropped_by_reason=dict(account.dropped),
-                failed_attempts=account.failed_attempts,
+                accepted=balance.accepted,
+                delivered=balance.delivered,
+                dead_lettered=balance.dead_lettered,
+                dropped=sum(balance.dropped.values()),
+                queued=balance.queued,
+                queued_bytes=balance.queued_bytes,
+                dropped_by_reason=balance.dropped,
+                failed_attempts=self._failed_attempts,
                 retrying=self._retry.at_ns is not None,
                 credentials_refused=self._retry.refused,
-                last_error=account.last_error,
+                last_error=self._last_error,
+                spool=balance.spool,
             )
+
+    def _is_due_early(self) -> bool:
+        """Look whether records came since the last step that change what is to be done."""
+        if self._held_until() is not None:
+            self._sleeps = _AWAKE  # they cannot go before that, however many they are
+            return False
+        return self._is_batch_full() or bool(self._sleeps == _UNTIL_ANY and self._queue.records)
+
+    def _held_until(self) -> int | None:
+        return self._read_again_ns if self._retry.at_ns is None else self._retry.at_ns
 
     def _poke(self) -> None:
         # The flag outlives the notification: the thread may be between its step and its wait.
         self._poked = True
+        self._sleeps = _AWAKE
         self._wakeup.notify()
 
     def _is_batch_full(self) -> bool:
@@ -256,20 +263,27 @@ class DeliveryWorker:
         if not self._queue.records:
             self._batch_due_ns = None
             return (), None
-        retry_at_ns = self._retry.at_ns
-        if retry_at_ns is not None:
-            if now_ns < retry_at_ns:
-                return (), retry_at_ns
+        held_until_ns = self._held_until()
+        if held_until_ns is not None:
+            if now_ns < held_until_ns:
+                return (), held_until_ns
         elif not (self._portions.pending or self._is_batch_full() or self._is_hurried()):
             if self._batch_due_ns is None:
                 self._batch_due_ns = now_ns + self._batch_age_ns
             if now_ns < self._batch_due_ns:
                 return (), self._batch_due_ns
-        batch = self._queue.take(self.config.batch_records, self.config.batch_bytes)
-        return self._portions.begin(batch), None
+        try:
+            batch = self._queue.take(self.config.batch_records, self.config.batch_bytes)
+        except OSError as error:
+            self._note(error)
+            self._reporter.report("spool_not_readable", error, now_ns)
+            self._read_again_ns = now_ns + _READ_AGAIN_AFTER_NS
+            return (), self._read_again_ns
+        self._read_again_ns = None
+        return (self._portions.begin(batch) if batch else ()), None
 
     def _is_hurried(self) -> bool:
-        return self._closing or self._account.left < self._flush_until
+        return self._closing or self._queue.settled < self._flush_until
 
     def _keep(self, batch: Sequence[Record], outcome: Outcome) -> Mapping[str, int]:
         """Put the refused records with the dead letters; give those that are lost by reason."""
@@ -282,31 +296,29 @@ class DeliveryWorker:
             attempts=self._portions.attempts,
         )
 
-    def _settle(
-        self, outcome: Outcome, lost: Mapping[str, int], now_ns: int
-    ) -> tuple[int | None, float]:
-        account, portions = self._account, self._portions
+    def _acknowledge(self, outcome: Outcome, lost: Mapping[str, int]) -> None:
         done = outcome.delivered + outcome.rejected
         if done:
-            self._queue.acknowledge(done)
-            portions.settle(done)
-        account.left += done
-        account.delivered += outcome.delivered
-        account.dead_lettered += outcome.rejected - sum(lost.values())
-        for reason, count in lost.items():
-            account.drop(reason, count)
+            kept = outcome.rejected - sum(lost.values())
+            self._queue.acknowledge(outcome.delivered, kept, lost)
+            self._portions.settle(done)
+
+    def _settle(self, outcome: Outcome, now_ns: int) -> tuple[int | None, float]:
         if outcome.error is not None:
-            account.note(outcome.error)
+            self._note(outcome.error)
         if outcome.split:
-            portions.split()
+            self._portions.split()
         if not outcome.retry:
             self._retry.succeed()
             # A batch that was cut short goes on at once; a new one may grow for its time.
             self._batch_due_ns = now_ns if outcome.error is not None else None
             return (now_ns if self._queue.records else None), 0.0
-        account.failed_attempts += 1
+        self._failed_attempts += 1
         delay_seconds = self._retry.fail(outcome, now_ns)
         return self._retry.at_ns, delay_seconds
+
+    def _note(self, error: BaseException) -> None:
+        self._last_error = describe_error(error)
 
     def _report(
         self,
@@ -342,8 +354,7 @@ class DeliveryWorker:
     def _lifecycle(self, method: str, now_ns: int) -> None:
         error = self._adapter.call(method)
         if error is not None:
-            with self._wakeup:
-                self._account.note(error)
+            self._note(error)
             self._reporter.report(f"{method}_failed", error, now_ns)
 
     def _run(self) -> None:
@@ -369,13 +380,17 @@ class DeliveryWorker:
 
     def _wait(self, again_ns: int | None) -> None:
         with self._wakeup:
-            if self._poked:
+            # Said before the last look: who puts a record after the look finds it said.
+            self._sleeps = _UNTIL_FULL if self._queue.records else _UNTIL_ANY
+            if self._poked or self._is_due_early():
+                self._sleeps = _AWAKE
                 return
             seconds = _LONGEST_WAIT_SECONDS
             if again_ns is not None:
                 seconds = (again_ns - self._clock.monotonic_ns()) / _NANOSECONDS
             if seconds > 0:
                 self._wakeup.wait(min(seconds, _LONGEST_WAIT_SECONDS))
+            self._sleeps = _AWAKE
 
 
 def _earlier(one: int | None, two: int | None) -> int | None:

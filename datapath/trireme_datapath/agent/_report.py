@@ -54,7 +54,8 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
             f" {self.counters.get('flows_rejected', 0)} rejected,"
             f" {self.kernel_dropped} packets dropped by the kernel;"
             f" records delivered: {delivered or 'none'};"
-            f" dropped: {lost}, undelivered: {self.shutdown.undelivered}"
+            f" dropped: {lost}, undelivered: {self.shutdown.undelivered - self.shutdown.spooled}"
+            + (f", left in the spool: {spooled}" if (spooled := self.shutdown.spooled) else "")
             + (f", dead letters: {kept}" if kept else "")
             + (f", left out by filters: {left_out}" if left_out else "")
         )

@@ -30,6 +30,7 @@ from trireme_collector.delivery import (
     DROPPED_LETTERS_FULL,
     DeadLetterEditor,
     DeadLetterFile,
+    SpoolConfig,
     StoredLetter,
     dead_letter_names,
     dead_letter_path,
@@ -354,7 +355,8 @@ def test_what_a_collector_refuses_is_in_its_file(tmp_path: Path) -> None:
 
 
 def test_a_state_directory_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
-    delivery = DeliveryConfig(state_directory=str(tmp_path / "no" / "such"))
+    directory = str(tmp_path / "no" / "such")
+    delivery = DeliveryConfig(state_directory=directory, spool=SpoolConfig(enabled=False))
     memory = MemoryCollector()
     pipeline = Pipeline({"x": memory}, delivery=delivery, threads=False)
     with pytest.raises(ConfigError, match="dead letters of 'x'"):

@@ -41,6 +41,7 @@ REPORT = AgentReport(
     shutdown=ShutdownReport(
         complete=True,
         undelivered=0,
+        spooled=0,
         stuck=(),
         status=PipelineStatus(
             instance="test",

@@ -5,13 +5,15 @@ The format, the guarantees and the limits are described in the reference, "Spool
 
 from __future__ import annotations
 
+from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig
 from trireme_collector.delivery.spool._account import ReaderAccount
-from trireme_collector.delivery.spool._config import FsyncMode, SpoolConfig, StartAt
+from trireme_collector.delivery.spool._inspection import inspect_spool
 from trireme_collector.delivery.spool._reader import (
     LOST_DAMAGED,
     LOST_MISSING,
     Batch,
     SpoolReader,
+    StartAt,
 )
 from trireme_collector.delivery.spool._recovery import Recovery
 from trireme_collector.delivery.spool._spool import Spool
@@ -46,4 +48,5 @@ __all__ = [
     "StartAt",
     "Storage",
     "SystemStorage",
+    "inspect_spool",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trireme_collector.delivery.spool._files import Files
     from trireme_collector.delivery.spool._storage import Storage
 
-__all__ = ["lock_directory", "prepare_directory"]
+__all__ = ["check_directory", "check_parent", "lock_directory", "prepare_directory"]
 
 _LOCK = "lock"
 _DIRECTORY_MODE = 0o700
@@ -34,13 +34,27 @@ def prepare_directory(storage: Storage, directory: str) -> None:
         ConfigError: It cannot be used; the message says why and what to do.
     """
     try:
-        parent = str(Path(directory).parent)
-        _check_parent(storage.status(parent), parent)
         try:
-            status = storage.status(directory)
+            storage.status(directory)
         except FileNotFoundError:
+            parent = str(Path(directory).parent)
+            check_parent(storage.status(parent), parent)
             storage.make_directory(directory, _DIRECTORY_MODE)
-            status = storage.status(directory)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    check_directory(storage, directory)
+
+
+def check_directory(storage: Storage, directory: str) -> None:
+    """Refuse a directory that others can reach into, or that is not on a disk of this machine.
+
+    Raises:
+        ConfigError: It cannot be used; the message says why and what to do.
+    """
+    try:
+        parent = str(Path(directory).parent)
+        check_parent(storage.status(parent), parent)
+        status = storage.status(directory)
         filesystem = storage.filesystem(directory)
     except OSError as error:
         raise _unusable(directory, error) from error
@@ -91,7 +105,16 @@ def lock_directory(files: Files) -> int:
     return descriptor
 
 
-def _check_parent(status: os.stat_result, parent: str) -> None:
+def check_parent(status: os.stat_result, parent: str) -> None:
+    """Refuse a directory in which everybody could replace what lies in it.
+
+    Args:
+        status: Its status.
+        parent: Its path.
+
+    Raises:
+        ConfigError: They could.
+    """
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         msg = (
             f"spool: everybody can replace what lies in {parent}; chmod o-w {parent}, or chmod +t,"

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from trireme_collector.delivery.spool._config import FsyncMode
+from trireme_collector.delivery._spool_config import FsyncMode
 from trireme_collector.delivery.spool._segment import (
     HEADER_BYTES,
     UNFINISHED,
@@ -18,7 +18,7 @@ from trireme_collector.delivery.spool.crash_points import EXIT_CODE, CrashPoint,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trireme_collector.delivery.spool._config import SpoolConfig
+    from trireme_collector.delivery._spool_config import SpoolConfig
     from trireme_collector.delivery.spool._files import Files
 
 __all__ = ["SegmentLog"]

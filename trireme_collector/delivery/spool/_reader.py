@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trireme_collector.delivery.spool._log import SegmentLog
     from trireme_collector.delivery.spool._segment import Segment
 
-__all__ = ["LOST_DAMAGED", "LOST_MISSING", "Batch", "ReaderOwner", "SpoolReader"]
+__all__ = ["LOST_DAMAGED", "LOST_MISSING", "Batch", "ReaderOwner", "SpoolReader", "StartAt"]
 
 LOST_DAMAGED = "damaged"
 """The reason of a drop: the bytes of the record were not what was written."""
@@ -25,6 +26,13 @@ LOST_MISSING = "missing"
 """The reason of a drop: nothing of the record was there."""
 
 _BATCH_BYTES = 4 * 1024 * 1024
+
+
+class StartAt(enum.StrEnum):
+    """Where a reader that was never seen before begins."""
+
+    OLDEST = "oldest"
+    END = "end"
 
 
 class Batch(NamedTuple):

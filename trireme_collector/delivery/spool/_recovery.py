@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trireme_collector.delivery.spool._config import FsyncMode
+from trireme_collector.delivery._spool_config import FsyncMode
 from trireme_collector.delivery.spool._damage import DAMAGED_DIRECTORY
 from trireme_collector.delivery.spool._frames import HEAD_BYTES, count_torn
 from trireme_collector.delivery.spool._scan import Scanner
@@ -23,12 +23,12 @@ from trireme_collector.delivery.spool.crash_points import CrashPoint, reach
 from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trireme_collector.delivery.spool._config import SpoolConfig
+    from trireme_collector.delivery._spool_config import SpoolConfig
     from trireme_collector.delivery.spool._damage import DamageKeeper
     from trireme_collector.delivery.spool._files import Files
     from trireme_collector.delivery.spool._segment import Segment
 
-__all__ = ["Found", "Recovery", "recover"]
+__all__ = ["Found", "Recovery", "load_segments", "recover"]
 
 _AT_ONCE = 1000
 
@@ -82,7 +82,7 @@ def recover(files: Files, config: SpoolConfig, keeper: DamageKeeper, new_seed: i
         msg = f"spool {files.directory}: cannot be listed: {error.strerror}; check the disk"
         raise ConfigError(msg) from error
     saved, damaged_states = load_state(files)
-    segments, unreadable = _load_segments(files, names, saved)
+    segments, unreadable = load_segments(files, names, saved)
     for name in names:
         if name.endswith(UNFINISHED):
             with contextlib.suppress(OSError):  # it is in nobody's way
@@ -128,7 +128,7 @@ def recover(files: Files, config: SpoolConfig, keeper: DamageKeeper, new_seed: i
     )
 
 
-def _load_segments(
+def load_segments(
     files: Files, names: frozenset[str], saved: State | None
 ) -> tuple[list[Segment], list[str]]:
     """Look at every segment's head; also give the names of those that cannot be used."""

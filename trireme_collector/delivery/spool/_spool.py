@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trireme_collector.delivery._config import WhenFull
+from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig, WhenFull
 from trireme_collector.delivery.spool import crash_points
 from trireme_collector.delivery.spool._account import Account
-from trireme_collector.delivery.spool._config import FsyncMode, SpoolConfig, StartAt
 from trireme_collector.delivery.spool._damage import DamageKeeper
 from trireme_collector.delivery.spool._directory import lock_directory, prepare_directory
 from trireme_collector.delivery.spool._files import NO_SPACE, Files
@@ -21,7 +20,7 @@ from trireme_collector.delivery.spool._frames import HEAD_BYTES, encode_frames
 from trireme_collector.delivery.spool._ledger import Ledger
 from trireme_collector.delivery.spool._log import SegmentLog
 from trireme_collector.delivery.spool._portions import split_payloads
-from trireme_collector.delivery.spool._reader import LOST_MISSING, SpoolReader
+from trireme_collector.delivery.spool._reader import LOST_MISSING, SpoolReader, StartAt
 from trireme_collector.delivery.spool._recovery import Recovery, recover
 from trireme_collector.delivery.spool._status import (
     DROPPED_FULL,
@@ -174,6 +173,20 @@ class Spool:
             refused=len(payloads) - (end - first),
             durable=self.log.durable >= end,
         )
+
+    def refuse(self, count: int, reason: str) -> None:
+        """Count records that were given up before they came here, as accepted and dropped.
+
+        Args:
+            count: How many.
+            reason: Why.
+
+        Raises:
+            ValueError: The spool is closed.
+        """
+        with self.lock:
+            self.check_open()
+            self._ledger.refuse(count, reason)
 
     def reader(self, name: str, start: StartAt = StartAt.OLDEST) -> SpoolReader:
         """Give the reader of a name; it goes on where it was.

@@ -1,4 +1,4 @@
-"""How a spool keeps records."""
+"""How records are kept on disk."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import Annotated
 
 import msgspec
 
-from trireme_collector.delivery._config import WhenFull
 from trireme_collector.errors import ConfigError
 
-__all__ = ["FsyncMode", "SpoolConfig", "StartAt"]
+__all__ = ["FsyncMode", "SpoolConfig", "WhenFull"]
 
 _MEBIBYTE = 1024 * 1024
 _Segment = Annotated[int, msgspec.Meta(ge=4096, le=32 * _MEBIBYTE)]
+
+
+class WhenFull(enum.StrEnum):
+    """Which records are given up when a queue or a spool is full."""
+
+    DROP_NEWEST = "drop-newest"
+    DROP_OLDEST = "drop-oldest"
 
 
 class FsyncMode(enum.StrEnum):
@@ -24,17 +30,12 @@ class FsyncMode(enum.StrEnum):
     NEVER = "never"
 
 
-class StartAt(enum.StrEnum):
-    """Where a reader that was never seen before begins."""
-
-    OLDEST = "oldest"
-    END = "end"
-
-
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds and durability of a spool.
 
     Attributes:
+        enabled: Whether records wait on disk, where there is a state directory for them;
+            otherwise in memory. Only the pipeline looks at this.
         max_bytes: How much the segments may take on disk.
         segment_bytes: When a new segment is begun; at most a quarter of `max_bytes`. It bounds
             what is read at start, and it is the portion in which the oldest records are given up.
@@ -46,6 +47,7 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         damaged_bytes: How much of damaged parts is kept aside; what comes later is only counted.
     """
 
+    enabled: bool = True
     max_bytes: Annotated[int, msgspec.Meta(ge=16_384)] = 1024 * _MEBIBYTE
     segment_bytes: _Segment = 16 * _MEBIBYTE
     when_full: WhenFull = WhenFull.DROP_NEWEST
