@@ -17,7 +17,7 @@ import trireme_collector
 
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = (ROOT, ROOT / "datapath", ROOT / "plugins")
-DATA_SUFFIXES = {".pcap", ".toml"}
+DATA_SUFFIXES = {".json", ".pcap", ".toml"}
 
 
 def configuration() -> configparser.ConfigParser:

@@ -1,0 +1,158 @@
+"""The numbers of Hubble's flows, by name: the enumerations of ``flow.proto`` in Cilium v1.16.
+
+A number without a name is shown as it is, and 0 is not shown at all, as protobuf has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trireme_datapath.monitor.tables.captures import CaptureType
+from trireme_datapath.monitor.tables.sockets import SocketPoint
+from trireme_datapath.monitor.tables.traces import TracePoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "HUBBLE_AUTH_TYPES",
+    "HUBBLE_CAPTURE_POINTS",
+    "HUBBLE_DROP_REASONS",
+    "HUBBLE_SOCKET_POINTS",
+    "HUBBLE_TO_ENDPOINT",
+    "HUBBLE_TRACE_POINTS",
+    "HUBBLE_TRACE_REASONS",
+    "enum_value",
+]
+
+# The datapath's 0 is a point of its own; protobuf would not show it.
+HUBBLE_TO_ENDPOINT = 101
+
+HUBBLE_TRACE_POINTS: Mapping[int, str] = {
+    HUBBLE_TO_ENDPOINT: "TO_ENDPOINT",
+    TracePoint.TO_PROXY: "TO_PROXY",
+    TracePoint.TO_HOST: "TO_HOST",
+    TracePoint.TO_STACK: "TO_STACK",
+    TracePoint.TO_OVERLAY: "TO_OVERLAY",
+    TracePoint.FROM_LXC: "FROM_ENDPOINT",
+    TracePoint.FROM_PROXY: "FROM_PROXY",
+    TracePoint.FROM_HOST: "FROM_HOST",
+    TracePoint.FROM_STACK: "FROM_STACK",
+    TracePoint.FROM_OVERLAY: "FROM_OVERLAY",
+    TracePoint.FROM_NETWORK: "FROM_NETWORK",
+    TracePoint.TO_NETWORK: "TO_NETWORK",
+}
+
+# By Hubble's own numbers: those of the datapath begin with 0, and one is left out.
+HUBBLE_TRACE_REASONS: Mapping[int, str] = {
+    1: "NEW",
+    2: "ESTABLISHED",
+    3: "REPLY",
+    4: "RELATED",
+    5: "REOPENED",
+    6: "SRV6_ENCAP",
+    7: "SRV6_DECAP",
+    8: "ENCRYPT_OVERLAY",
+}
+
+HUBBLE_AUTH_TYPES: Mapping[int, str] = {1: "SPIRE", 2: "TEST_ALWAYS_FAIL"}
+
+HUBBLE_CAPTURE_POINTS: Mapping[int, str] = {
+    CaptureType.DELIVERY: "DBG_CAPTURE_DELIVERY",
+    CaptureType.FROM_LB: "DBG_CAPTURE_FROM_LB",
+    CaptureType.AFTER_V46: "DBG_CAPTURE_AFTER_V46",
+    CaptureType.AFTER_V64: "DBG_CAPTURE_AFTER_V64",
+    CaptureType.PROXY_PRE: "DBG_CAPTURE_PROXY_PRE",
+    CaptureType.PROXY_POST: "DBG_CAPTURE_PROXY_POST",
+    CaptureType.SNAT_PRE: "DBG_CAPTURE_SNAT_PRE",
+    CaptureType.SNAT_POST: "DBG_CAPTURE_SNAT_POST",
+}
+
+HUBBLE_SOCKET_POINTS: Mapping[int, str] = {
+    SocketPoint.PRE_DIRECTION_FORWARD: "SOCK_XLATE_POINT_PRE_DIRECTION_FWD",
+    SocketPoint.POST_DIRECTION_FORWARD: "SOCK_XLATE_POINT_POST_DIRECTION_FWD",
+    SocketPoint.PRE_DIRECTION_REVERSE: "SOCK_XLATE_POINT_PRE_DIRECTION_REV",
+    SocketPoint.POST_DIRECTION_REVERSE: "SOCK_XLATE_POINT_POST_DIRECTION_REV",
+}
+
+HUBBLE_DROP_REASONS: Mapping[int, str] = {
+    130: "INVALID_SOURCE_MAC",
+    131: "INVALID_DESTINATION_MAC",
+    132: "INVALID_SOURCE_IP",
+    133: "POLICY_DENIED",
+    134: "INVALID_PACKET_DROPPED",
+    135: "CT_TRUNCATED_OR_INVALID_HEADER",
+    136: "CT_MISSING_TCP_ACK_FLAG",
+    137: "CT_UNKNOWN_L4_PROTOCOL",
+    138: "CT_CANNOT_CREATE_ENTRY_FROM_PACKET",
+    139: "UNSUPPORTED_L3_PROTOCOL",
+    140: "MISSED_TAIL_CALL",
+    141: "ERROR_WRITING_TO_PACKET",
+    142: "UNKNOWN_L4_PROTOCOL",
+    143: "UNKNOWN_ICMPV4_CODE",
+    144: "UNKNOWN_ICMPV4_TYPE",
+    145: "UNKNOWN_ICMPV6_CODE",
+    146: "UNKNOWN_ICMPV6_TYPE",
+    147: "ERROR_RETRIEVING_TUNNEL_KEY",
+    148: "ERROR_RETRIEVING_TUNNEL_OPTIONS",
+    149: "INVALID_GENEVE_OPTION",
+    150: "UNKNOWN_L3_TARGET_ADDRESS",
+    151: "STALE_OR_UNROUTABLE_IP",
+    152: "NO_MATCHING_LOCAL_CONTAINER_FOUND",
+    153: "ERROR_WHILE_CORRECTING_L3_CHECKSUM",
+    154: "ERROR_WHILE_CORRECTING_L4_CHECKSUM",
+    155: "CT_MAP_INSERTION_FAILED",
+    156: "INVALID_IPV6_EXTENSION_HEADER",
+    157: "IP_FRAGMENTATION_NOT_SUPPORTED",
+    158: "SERVICE_BACKEND_NOT_FOUND",
+    160: "NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT",
+    161: "FAILED_TO_INSERT_INTO_PROXYMAP",
+    162: "REACHED_EDT_RATE_LIMITING_DROP_HORIZON",
+    163: "UNKNOWN_CONNECTION_TRACKING_STATE",
+    164: "LOCAL_HOST_IS_UNREACHABLE",
+    165: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",
+    166: "UNSUPPORTED_L2_PROTOCOL",
+    167: "NO_MAPPING_FOR_NAT_MASQUERADE",
+    168: "UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE",
+    169: "FIB_LOOKUP_FAILED",
+    170: "ENCAPSULATION_TRAFFIC_IS_PROHIBITED",
+    171: "INVALID_IDENTITY",
+    172: "UNKNOWN_SENDER",
+    173: "NAT_NOT_NEEDED",
+    174: "IS_A_CLUSTERIP",
+    175: "FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND",
+    176: "FORBIDDEN_ICMPV6_MESSAGE",
+    177: "DENIED_BY_LB_SRC_RANGE_CHECK",
+    178: "SOCKET_LOOKUP_FAILED",
+    179: "SOCKET_ASSIGN_FAILED",
+    180: "PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL",
+    181: "POLICY_DENY",
+    182: "VLAN_FILTERED",
+    183: "INVALID_VNI",
+    184: "INVALID_TC_BUFFER",
+    185: "NO_SID",
+    186: "MISSING_SRV6_STATE",
+    187: "NAT46",
+    188: "NAT64",
+    189: "AUTH_REQUIRED",
+    190: "CT_NO_MAP_FOUND",
+    191: "SNAT_NO_MAP_FOUND",
+    192: "INVALID_CLUSTER_ID",
+    193: "UNSUPPORTED_PROTOCOL_FOR_DSR_ENCAP",
+    194: "NO_EGRESS_GATEWAY",
+    195: "UNENCRYPTED_TRAFFIC",
+    196: "TTL_EXCEEDED",
+    197: "NO_NODE_ID",
+    198: "DROP_RATE_LIMITED",
+    199: "IGMP_HANDLED",
+    200: "IGMP_SUBSCRIBED",
+    201: "MULTICAST_HANDLED",
+    202: "DROP_HOST_NOT_READY",
+    203: "DROP_EP_NOT_READY",
+    204: "DROP_NO_EGRESS_IP",
+}
+
+
+def enum_value(names: Mapping[int, str], number: int) -> str | int:
+    """Give the value of an enumeration: its name, or the number when it has none."""
+    return names.get(number, number)
