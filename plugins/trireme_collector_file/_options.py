@@ -22,12 +22,14 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The options of the collector ``file``.
 
     Attributes:
-        path: The file. Its directory must exist.
+        path: The file, not a link to it. Its directory must exist.
         mode: The permissions of files that are created; existing ones keep theirs.
         rotate_bytes: The size at which a new file is begun; 0 for no limit.
         rotate_seconds: The length of the periods, counted from midnight UTC, of which each gets
             a file of its own; 0 for none.
-        keep: How many rotated files stay; 0 for all.
+        rotate_records: The number of records at which a new file is begun; 0 for no limit.
+        keep: How many rotated files stay, besides the one that is written; 0 for all.
+        compression: Whether rotated files are compressed, which happens in the background.
         fsync: ``never`` leaves it to the kernel; ``interval`` forces the file to the disk every
             `fsync_interval_seconds`; ``always`` does so before a batch counts as delivered.
         fsync_interval_seconds: The time for ``interval``; a second at most passes in addition.
@@ -37,6 +39,8 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mode: Literal["0600", "0640"] = "0600"
     rotate_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     rotate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rotate_records: Annotated[int, msgspec.Meta(ge=0)] = 0
     keep: Annotated[int, msgspec.Meta(ge=0)] = 10
+    compression: Literal["none", "gzip"] = "none"
     fsync: Fsync = Fsync.INTERVAL
     fsync_interval_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 1.0

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trireme_collector import ConfigError, RetryableDeliveryError
+from trireme_collector.delivery import FailureReporter
 from trireme_collector.formats import render_json_line
-from trireme_collector_file._line_file import (
-    HeldByAnotherError,
-    LineFile,
-    NotAFileError,
-    WriteError,
-)
+from trireme_collector_file._background import Background
+from trireme_collector_file._disk import SystemDisk
+from trireme_collector_file._failures import explain, is_configured_wrong
+from trireme_collector_file._line_file import LineFile, WriteError
 from trireme_collector_file._options import FileOptions, Fsync
-from trireme_collector_file._rotation import period_of, prune, rotate
+from trireme_collector_file._rotation import period_of, rotate
+from trireme_collector_file._upkeep import StoppedError, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trireme_collector import Record
+    from trireme_collector_file._disk import Disk
+    from trireme_collector_file._line_file import Cut
 
 __all__ = ["FileCollector"]
 
 _NANOSECONDS = 1_000_000_000
-_ROTATE_AGAIN_NS = 60 * _NANOSECONDS
-# What only a change by the operator mends; anything else may pass by itself.
-_CONFIGURED_WRONG = {
-    errno.EACCES: "give the agent's user the right to write there",
-    errno.EISDIR: "name a file, not a directory",
-    errno.ELOOP: "remove the loop of symbolic links",
-    errno.ENAMETOOLONG: "choose a shorter path",
-    errno.ENOENT: "create its directory, or set another path",
-    errno.ENOTDIR: "a part of the path is not a directory; set another path",
-    errno.ENXIO: "name a file, not a pipe or a socket",
-    errno.EPERM: "give the agent's user the right to write there",
-    errno.EROFS: "the file system is read-only; set another path",
-}
-_DISK = {
-    errno.ENOSPC: "the disk is full; free some space, writing goes on by itself",
-    errno.EDQUOT: "the quota is used up; free some space, writing goes on by itself",
-    errno.EFBIG: "the file is as large as the system allows; set rotate_bytes",
-    errno.EIO: "the disk reports an error; check it, writing is tried again",
-}
+_AGAIN_NS = 60 * _NANOSECONDS
+# A disk that has space again is not to wait until the pauses have grown to a minute.
+_RETRY_SECONDS = 2.0
+_STOP_SECONDS = 0.3
 
 
 class FileCollector:
@@ -58,41 +44,61 @@ class FileCollector:
         options: Path, rotation and permissions.
         name: What messages call the collector.
         time_ns: The time of day, nanoseconds since 1970 UTC.
+        disk: Where the files are; the system's by default.
+        threads: Whether rotated files are compressed in a thread, and not while others wait.
     """
 
     def __init__(
-        self, options: FileOptions, *, name: str = "file", time_ns: Callable[[], int] = time.time_ns
+        self,
+        options: FileOptions,
+        *,
+        name: str = "file",
+        time_ns: Callable[[], int] = time.time_ns,
+        disk: Disk | None = None,
+        threads: bool = True,
     ) -> None:
         """Keep the options; open nothing."""
         self._options = options
         self._name = name
         self._time_ns = time_ns
+        self._disk = disk or SystemDisk()
         self._path = Path(options.path)
         self._mode = int(options.mode, base=8)
         self._file: LineFile | None = None
+        self._cut: Cut | None = None
         self._period = 0
         self._rotate_not_before_ns = 0
         self._rotation_error: OSError | None = None
         self._sync_error: OSError | None = None
         self._unsynced = False
         self._synced_ns = 0
+        compresses = options.compression != "none"
+        self._rotates = bool(
+            options.rotate_bytes or options.rotate_seconds or options.rotate_records
+        )
+        self._upkeep = Upkeep(self._path, self._disk, keep=options.keep, compresses=compresses)
+        # What is only removed is removed at once.
+        self._background = (
+            Background(self._tidy, f"trireme-upkeep-{name}") if compresses and threads else None
+        )
+        self._tidy_again_ns: int | None = None
+        self._reporter = FailureReporter(name, _AGAIN_NS)
 
     def open(self) -> None:
-        """Open the file.
+        """Open the file, and go on with what a kill has interrupted.
 
         Raises:
             ConfigError: It cannot be written as it is configured.
             RetryableDeliveryError: It cannot be written now; the disk may be full.
         """
         try:
-            self._open()
-        except (NotAFileError, HeldByAnotherError) as error:
-            raise ConfigError(self._explain(error)) from error
+            file = self._open()
         except OSError as error:
-            message = self._explain(error)
-            if error.errno in _CONFIGURED_WRONG:
-                raise ConfigError(message) from error
-            raise RetryableDeliveryError(message) from error
+            if is_configured_wrong(error):
+                raise ConfigError(self._explain(error)) from error
+            raise self._passing(error) from error
+        if self._rotates and file.is_regular:
+            self._look_after()
 
     def deliver(self, batch: Sequence[Record]) -> None:
         """Append the records.
@@ -111,12 +117,14 @@ class FileCollector:
                 delivered += len(portion)
         except WriteError as error:
             delivered += error.written
-            if self._file is not None and self._file.is_torn:
+            if self._file is not None and self._file.torn:
                 self._drop_file()
-            raise RetryableDeliveryError(self._explain(error), delivered=delivered) from error
+            raise self._passing(error, delivered) from error
         except OSError as error:
             self._drop_file()
-            raise RetryableDeliveryError(self._explain(error), delivered=delivered) from error
+            raise self._passing(error, delivered) from error
+        if self._tidy_again_ns is not None and self._time_ns() >= self._tidy_again_ns:
+            self._look_after()
         rotation_error, self._rotation_error = self._rotation_error, None
         if rotation_error is not None:
             message = (
@@ -131,17 +139,12 @@ class FileCollector:
         Raises:
             RetryableDeliveryError: The disk refused; the records may be lost with the power.
         """
-        if self._file is None or not self._unsynced:
-            return
-        try:
-            self._sync(self._file)
-        except OSError as error:
-            raise RetryableDeliveryError(self._explain(error)) from error
-        finally:
-            noted, self._sync_error = self._sync_error, None
+        if self._file is not None and self._unsynced:
+            self._sync_or_note(self._file)
+        noted, self._sync_error = self._sync_error, None
         if noted is not None:
-            # A second fsync succeeds although the kernel has thrown the pages away.
-            raise RetryableDeliveryError(self._explain(noted)) from noted
+            # A later fsync may have succeeded although the kernel has thrown the pages away.
+            raise self._passing(noted) from noted
 
     def reopen(self) -> None:
         """Open the path anew, after something else has moved the file.
@@ -149,20 +152,27 @@ class FileCollector:
         Raises:
             RetryableDeliveryError: It cannot be opened; the next delivery tries again.
         """
+        self._drop_file()
         try:
-            if self._file is not None and self._unsynced:
-                self._sync(self._file)
-            self._drop_file()
             self._open()
         except OSError as error:
-            raise RetryableDeliveryError(self._explain(error)) from error
+            raise self._passing(error) from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is being compressed is left to the next start."""
+        if self._background is not None:
+            self._background.stop(_STOP_SECONDS)
         self._drop_file()
 
+    def wait_idle(self) -> None:
+        """Wait until all rotated files are compressed."""
+        if self._background is not None:
+            self._background.wait()
+
     def _open(self) -> LineFile:
-        file = LineFile(self._path, self._mode)
+        counted = self._options.rotate_records > 0
+        file = LineFile(self._path, self._mode, self._disk, cut=self._cut, counted=counted)
+        self._cut = None
         self._file = file
         if file.created and self._options.fsync is not Fsync.NEVER:
             self._sync_directory()
@@ -173,9 +183,17 @@ class FileCollector:
 
     def _drop_file(self) -> None:
         file, self._file = self._file, None
+        if file is None:
+            return
+        if self._unsynced:
+            self._sync_or_note(file)
         self._unsynced = False
-        if file is not None:
+        self._cut = file.torn or self._cut
+        try:
             file.close()
+        except OSError as error:
+            # The descriptor is gone all the same; a network file system tells late that it failed.
+            self._sync_error = error
 
     def _ready(self, next_size: int) -> LineFile:
         """Give the file that the next line belongs into."""
@@ -188,22 +206,18 @@ class FileCollector:
         now_ns = self._time_ns()
         if not self._is_due(file, next_size, now_ns):
             return file
+        if self._unsynced:
+            self._sync_or_note(file)
         try:
-            if self._options.fsync is not Fsync.NEVER:
-                file.sync()
-            rotate(self._path, now_ns)
+            rotate(self._disk, self._path, now_ns)
         except OSError as error:
             # Better in the old file than nowhere.
             self._rotation_error = error
-            self._rotate_not_before_ns = now_ns + _ROTATE_AGAIN_NS
+            self._rotate_not_before_ns = now_ns + _AGAIN_NS
             return file
         self._drop_file()
-        file = self._open()
-        try:
-            prune(self._path, self._options.keep)
-        except OSError as error:
-            self._rotation_error = error
-        return file
+        self._look_after()
+        return self._open()
 
     def _is_due(self, file: LineFile, next_size: int, now_ns: int) -> bool:
         options = self._options
@@ -211,32 +225,47 @@ class FileCollector:
             return False
         if options.rotate_bytes and file.size + next_size > options.rotate_bytes:
             return True
+        if options.rotate_records and file.lines >= options.rotate_records:
+            return True
         return period_of(now_ns // _NANOSECONDS, options.rotate_seconds) != self._period
 
     def _room(self, file: LineFile, lines: Sequence[bytes], start: int) -> int:
         """Count the lines that still belong into the file, at least one."""
-        limit = self._options.rotate_bytes
-        if not limit or not file.is_regular or self._time_ns() < self._rotate_not_before_ns:
-            return len(lines) - start
+        options = self._options
+        left = len(lines) - start
+        if not file.is_regular or self._time_ns() < self._rotate_not_before_ns:
+            return left
+        if options.rotate_records:
+            left = min(left, max(1, options.rotate_records - file.lines))
+        if not options.rotate_bytes:
+            return left
         size = file.size + len(lines[start])
         count = 1
-        while start + count < len(lines) and size + len(lines[start + count]) <= limit:
+        while count < left and size + len(lines[start + count]) <= options.rotate_bytes:
             size += len(lines[start + count])
             count += 1
         return count
 
     def _append(self, file: LineFile, lines: Sequence[bytes]) -> None:
-        before = file.size
-        self._unsynced = self._options.fsync is not Fsync.NEVER
-        file.append(lines)
+        try:
+            file.append(lines)
+        except WriteError as error:
+            if error.written:
+                self._settle(file, error.written)
+            raise
+        self._settle(file, len(lines))
+
+    def _settle(self, file: LineFile, count: int) -> None:
+        """Force the lines that were just appended to the disk, as far as that was asked for."""
         if self._options.fsync is Fsync.ALWAYS:
             try:
-                self._sync(file)
+                file.sync()
             except OSError:
                 # The kernel may have thrown the pages away: they are written again, once.
-                file.take_back(before)
+                file.take_back(count)
                 raise
         elif self._options.fsync is Fsync.INTERVAL:
+            self._unsynced = True
             interval_ns = round(self._options.fsync_interval_seconds * _NANOSECONDS)
             if self._time_ns() - self._synced_ns >= interval_ns:
                 self._sync_or_note(file)
@@ -244,33 +273,42 @@ class FileCollector:
     def _sync_or_note(self, file: LineFile) -> None:
         # The records are in the file and stay there; flush() says that they may not be durable.
         try:
-            self._sync(file)
+            file.sync()
+            self._unsynced = False
         except OSError as error:
             self._sync_error = error
-            self._synced_ns = self._time_ns()
-
-    def _sync(self, file: LineFile) -> None:
-        file.sync()
-        self._unsynced = False
         self._synced_ns = self._time_ns()
 
     def _sync_directory(self) -> None:
-        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        descriptor = self._disk.open(str(self._path.parent), flags, 0)
         try:
-            os.fsync(descriptor)
+            self._disk.sync(descriptor)
         finally:
-            os.close(descriptor)
+            self._disk.close(descriptor)
+
+    def _look_after(self) -> None:
+        self._tidy_again_ns = None
+        if self._background is None:
+            self._tidy(lambda: False)
+        else:
+            self._background.request()
+
+    def _tidy(self, is_stopped: Callable[[], bool]) -> None:
+        try:
+            self._upkeep.run(is_stopped)
+        except StoppedError:
+            return
+        except OSError as error:
+            now_ns = self._time_ns()
+            self._tidy_again_ns = now_ns + _AGAIN_NS
+            self._reporter.report("upkeep_failed", error, now_ns, path=str(self._path))
+
+    def _passing(self, error: OSError, delivered: int = 0) -> RetryableDeliveryError:
+        return RetryableDeliveryError(
+            self._explain(error), delivered=delivered, retry_after=_RETRY_SECONDS
+        )
 
     def _explain(self, error: OSError) -> str:
-        path = str(self._path)
-        start = f"collector {self._name!r} cannot write to {path!r}"
-        if isinstance(error, NotAFileError):
-            return f"{start}: it is neither a file nor a terminal; name a file"
-        if isinstance(error, HeldByAnotherError):
-            return f"{start}: another process writes to it; give each agent a path of its own"
-        if error.errno == errno.ENOENT and not self._path.parent.exists():
-            parent = str(self._path.parent)
-            return f"{start}: the directory {parent!r} does not exist; create it or set path"
-        number = error.errno or 0
-        remedy = _DISK.get(number) or _CONFIGURED_WRONG.get(number) or "it is tried again"
-        return f"{start}: {error.strerror or error}; {remedy}"
+        start = f"collector {self._name!r} cannot write to {str(self._path)!r}"
+        return f"{start}: {explain(error, self._path)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +26,7 @@ from trireme_collector_file import FileCollector, FileOptions, Fsync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
@@ -109,14 +109,45 @@ def test_an_existing_file_is_continued_and_keeps_its_mode(
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_torn_last_line_stands_alone(make: Callable[..., FileCollector], path: Path) -> None:
-    path.write_bytes(render_json_line(PacketReport(packet_id=1)) + b'{"type":"pack')
+@pytest.mark.parametrize(
+    "tail",
+    [b'{"type":"pack', b"{", b'{"ty', b"\0" * 5000, b'{"type":"packet"\0\0', b'{"type":' * 9999],
+)
+def test_a_torn_last_line_is_cut_off(
+    make: Callable[..., FileCollector], path: Path, tail: bytes
+) -> None:
+    path.write_bytes(render_json_line(PacketReport(packet_id=1)) + tail)
+    collector = make()
+    collector.open()
+    assert numbers(path) == [1]
+    collector.deliver(reports(2))
+    assert numbers(path) == [1, 2]
+
+
+def test_a_file_of_a_torn_line_alone_becomes_empty(
+    make: Callable[..., FileCollector], path: Path
+) -> None:
+    path.write_bytes(b'{"type":"flow","context_id":')
+    make().open()
+    assert path.read_bytes() == b""
+
+
+def test_a_whole_last_line_gets_its_end(make: Callable[..., FileCollector], path: Path) -> None:
+    path.write_bytes(render_json_line(PacketReport(packet_id=1))[:-1])
+    collector = make()
+    collector.open()
+    collector.deliver(reports(2))
+    assert numbers(path) == [1, 2]
+
+
+def test_what_others_wrote_is_never_cut(make: Callable[..., FileCollector], path: Path) -> None:
+    path.write_bytes(b"notes of somebody")
     collector = make()
     collector.open()
     collector.deliver(reports(2))
     lines = path.read_bytes().splitlines()
-    assert lines[1] == b'{"type":"pack'
-    assert [decode_json(line) for line in (lines[0], lines[2])] == reports(1, 2)
+    assert lines[0] == b"notes of somebody"
+    assert decode_json(lines[1]) == reports(2)[0]
 
 
 @pytest.mark.parametrize("place", ["missing/flows.jsonl", "file/flows.jsonl", "."])
@@ -218,7 +249,7 @@ def test_whatever_the_disk_takes_no_line_is_torn_or_doubled(
     assert numbers(path) == [1, 2, 3, 4]
 
 
-def test_what_cannot_be_cut_off_is_parted_from_the_next_line(
+def test_what_cannot_be_cut_off_at_once_is_cut_off_later(
     make: Callable[..., FileCollector], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collector = make()
@@ -232,11 +263,44 @@ def test_what_cannot_be_cut_off_is_parted_from_the_next_line(
         patch.setattr(os, "ftruncate", refuse)
         with pytest.raises(RetryableDeliveryError) as caught:
             collector.deliver(reports(1, 2))
-    assert caught.value.delivered == 1
+        assert caught.value.delivered == 1
+        with pytest.raises(RetryableDeliveryError) as caught:
+            collector.deliver(reports(2))
+        assert caught.value.delivered == 0
+    collector.deliver(reports(2))
+    assert numbers(path) == [1, 2]
+
+
+def test_in_a_file_that_may_only_grow_a_torn_line_stands_alone(
+    make: Callable[..., FileCollector], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(render_json_line(PacketReport(packet_id=1)) + b'{"type":"pack')
+
+    def refuse(_descriptor: int, _size: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    collector = make()
+    collector.open()
     collector.deliver(reports(2))
     lines = path.read_bytes().splitlines()
     assert [decode_json(line) for line in (lines[0], lines[2])] == reports(1, 2)
-    assert len(lines[1]) == 5
+    assert lines[1] == b'{"type":"pack'
+
+
+def test_a_file_that_another_program_emptied_gets_no_hole(
+    make: Callable[..., FileCollector], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = make()
+    collector.open()
+    collector.deliver(reports(1, 2, 3))
+    os.truncate(path, 0)  # as the copytruncate of logrotate does
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", Disk(LINE + 5, errno.ENOSPC))
+        with pytest.raises(RetryableDeliveryError):
+            collector.deliver(reports(4, 5))
+    collector.deliver(reports(5))
+    assert numbers(path) == [4, 5]
 
 
 def test_a_file_that_was_moved_or_removed_is_made_anew(
@@ -309,6 +373,78 @@ def test_a_line_longer_than_the_limit_gets_a_file_of_its_own(
     assert [numbers(file) for file in [*rotated(path), path]] == [[1], [2]]
 
 
+def test_rotation_by_count_holds_across_batches_and_restarts(
+    make: Callable[..., FileCollector], path: Path, clock: FakeClock
+) -> None:
+    for start in (1, 5, 9):
+        collector = make(rotate_records=3, keep=0)
+        collector.open()
+        collector.deliver(reports(start, start + 1))
+        collector.deliver(reports(start + 2, start + 3))
+        collector.close()
+        clock.advance(1)
+    files = [numbers(file) for file in (*rotated(path), path)]
+    assert files == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+
+
+def test_the_first_limit_that_is_reached_rotates(
+    make: Callable[..., FileCollector], path: Path, clock: FakeClock
+) -> None:
+    collector = make(rotate_records=4, rotate_bytes=3 * LINE, rotate_seconds=3600, keep=0)
+    collector.open()
+    collector.deliver(reports(1, 2, 3, 4))
+    clock.advance(3600)
+    collector.deliver(reports(5))
+    clock.advance(1)
+    collector.close()
+    assert [numbers(file) for file in (*rotated(path), path)] == [[1, 2, 3], [4], [5]]
+    path.write_bytes(b"{}\n" * 4)
+    collector = make(rotate_records=4, keep=0)
+    collector.open()
+    collector.deliver(reports(6))
+    assert numbers(path) == [6]
+
+
+def test_a_full_disk_is_asked_again_soon(
+    make: Callable[..., FileCollector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = make()
+    collector.open()
+    monkeypatch.setattr(os, "write", Disk(0, errno.ENOSPC))
+    with pytest.raises(RetryableDeliveryError) as caught:
+        collector.deliver(reports(1))
+    assert caught.value.retry_after is not None
+    # A fifth is added at most: well within five seconds.
+    assert caught.value.retry_after * 1.2 < 5
+
+
+def test_a_record_on_a_terminal_is_finished_or_begun_anew(
+    make: Callable[..., FileCollector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bytes] = []
+    room = 5
+
+    def write(_descriptor: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            room = 10**9
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        part = bytes(data[:room])
+        shown.append(part)
+        room -= len(part)
+        return len(part)
+
+    collector = make(path="/dev/null")
+    collector.open()
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(RetryableDeliveryError):
+        collector.deliver(reports(1, 2))
+    collector.deliver(reports(1, 2))
+    torn, *lines = b"".join(shown).splitlines()
+    assert len(torn) == 5
+    assert [decode_json(line) for line in lines] == reports(1, 2)
+
+
 def test_rotation_by_time_follows_the_periods(
     make: Callable[..., FileCollector], path: Path, clock: FakeClock
 ) -> None:
@@ -370,7 +506,7 @@ def test_a_failed_rotation_is_told_and_loses_nothing(
     collector.open()
     collector.deliver(reports(1))
     refused = PermissionError(errno.EACCES, "Permission denied")
-    rename = mocker.patch.object(Path, "rename", side_effect=refused)
+    rename = mocker.patch("os.rename", side_effect=refused)
     with pytest.raises(RetryableDeliveryError, match=r"cannot rotate .*: Permission den") as caught:
         collector.deliver(reports(2, 3))
     assert caught.value.delivered == 2
