@@ -13,6 +13,7 @@ from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._parts import open_backend
+from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._watch import AgentWatch
@@ -101,6 +102,7 @@ class Agent:
         self._refused: tuple[str, ...] = ()
         self._policy_since_ns = time.time_ns()
         self._jobs = LoopJobs()
+        self._publisher = Publisher(config.settings.publish, config.resolve)
         self._control = AgentControl(config.settings.control, self)
 
     @property
@@ -124,16 +126,19 @@ class Agent:
         try:
             self._watch.open()
             self._control.open()
+            self._publisher.open()
             self._backend = self._open_backend(self._settings, self.engine)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
+            self._publisher.close()
             self._control.close()
             self._watch.close()
             self._close_backend()
             self.pipeline.close(0)
             raise
-        self._datapath = DatapathLoop(self._backend, self.engine, self.pipeline)
+        collector = self._publisher.before(self.pipeline)
+        self._datapath = DatapathLoop(self._backend, self.engine, collector)
         self._watch.start(self._backend)
         self._control.start()
         self._check_capacity(self._backend)
@@ -251,6 +256,7 @@ class Agent:
     def _obey(self) -> bool:
         """Reload if it was asked for; the loop calls this after each turn and never ends by it."""
         self._watch.turn()
+        self._publisher.turn()
         if self._reload_asked:
             self._reload_asked = False
             try:
@@ -305,6 +311,7 @@ class Agent:
 
     def _end(self) -> AgentReport:
         self._control.end()
+        self._publisher.close()
         self._watch.close()
         in_place = self._settings.rules.install
         if in_place and self._remove_at_stop:

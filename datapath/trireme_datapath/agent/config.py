@@ -21,6 +21,7 @@ __all__ = [
     "AgentConfiguration",
     "BackendName",
     "DatapathConfig",
+    "PublishConfig",
     "QueueMode",
     "RuleHook",
     "RulesConfig",
@@ -101,16 +102,35 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     limits: EngineLimits = EngineLimits()
 
 
+class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where decisions can be watched as they are made.
+
+    Attributes:
+        socket: The Unix socket that ``trireme-collector monitor --socket`` connects to; a
+            relative path begins at the configuration file. Nothing is published without it.
+        mode: The permissions of the socket. Who may write to it may watch.
+        max_clients: How many may watch at once.
+        client_bytes: How much is kept for one that is slow; beyond, it is told how much it lost.
+    """
+
+    socket: str = ""
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o777)] = 0o600
+    max_clients: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    client_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=67_108_864)] = 1_048_576
+
+
 class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration file of an agent: the core sections and those of the datapath.
 
     Attributes:
         datapath: How packets are received and judged.
         control: Where a running agent takes commands.
+        publish: Where decisions can be watched.
     """
 
     datapath: DatapathConfig
     control: ControlConfig = ControlConfig()
+    publish: PublishConfig = PublishConfig()
 
 
 def load_agent_config(
