@@ -140,3 +140,29 @@ def test_the_failing_collector_of_the_tests_does_not_stop_it(backend: PipeBacken
     loop.run(until=lambda: True)
     loop.close()
     assert loop.counters["records"] == 3
+
+
+def test_waking_makes_it_turn_once_more_and_then_sleep_again(backend: PipeBackend) -> None:
+    source = Source()
+    loop = DatapathLoop(backend, source, MemoryCollector(), clock=lambda: 5)
+    turns: list[int] = []
+    asked = threading.Event()
+
+    def until() -> bool:
+        turns.append(len(turns))
+        if len(turns) == 1:
+            for _ in range(3):
+                loop.wake()
+        if len(turns) == 2:
+            threading.Timer(0.05, backend.put).start()
+        if backend.drained:
+            asked.set()
+        return bool(backend.drained)
+
+    loop.wake()
+    loop.run(until=until)
+    loop.close()
+    # One turn for each time it was woken, one for the packet; it did not spin in between.
+    assert asked.is_set()
+    assert len(turns) == 3
+    loop.wake()  # and it harms nobody after the end

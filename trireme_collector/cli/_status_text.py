@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trireme_collector.control import AgentStatus, PacketStatus
-    from trireme_collector.delivery import CollectorStatus
+    from trireme_collector.delivery import CollectorStatus, SpoolHealth
     from trireme_collector.pipeline import PipelineStatus
 
 __all__ = ["account_lines", "status_text"]
 
 _NANOSECONDS = 1_000_000_000
-_HEAD = ("COLLECTOR", "ACCEPTED", "DELIVERED", "DEAD-LETTERED", "DROPPED", "WAITING", "")
+_HEAD = ("COLLECTOR", "ACCEPTED", "DELIVERED", "DEAD-LETTERED", "DROPPED", "WAITING", "STATE")
 _COLORS = {
     AgentState.RUNNING: "green",
     AgentState.DEGRADED: "yellow",
@@ -54,7 +54,7 @@ def account_lines(accounts: Sequence[CollectorStatus]) -> Iterator[str]:
     head = (
         _HEAD[0],
         *(title.rjust(width) for title, width in zip(_HEAD[1:-1], widths, strict=True)),
-        "",
+        _HEAD[-1],
     )
     yield table(head, rows)
     for account in accounts:
@@ -62,8 +62,28 @@ def account_lines(accounts: Sequence[CollectorStatus]) -> Iterator[str]:
         if account.dropped:
             said = ", ".join(f"{printable(why)} {count}" for why, count in sorted(reasons))
             yield f"  {printable(account.name)} dropped: {said}"
+        if account.spool is not None:
+            yield from _spool_lines(printable(account.name), account.spool)
         if account.last_error and (account.retrying or account.credentials_refused):
             yield f"  {printable(account.name)} last error: {printable(account.last_error)}"
+
+
+def _spool_lines(name: str, spool: SpoolHealth) -> Iterator[str]:
+    yield (
+        f"  {name} waits on disk: {spool.size_bytes} bytes; records not written yet"
+        f" {spool.unwritten}, not synced yet {spool.undurable}"
+    )
+    failures = [
+        (spool.write_failures, "writes"),
+        (spool.sync_failures, "syncs"),
+        (spool.read_failures, "reads"),
+        (spool.state_failures, "writes of the account"),
+        (spool.damaged, "damaged places"),
+    ]
+    said = ", ".join(f"{what} {count}" for count, what in failures if count)
+    if said:
+        error = f"; last: {printable(spool.last_error)}" if spool.last_error else ""
+        yield f"  {name} disk failures: {said}{error}"
 
 
 def _lines(status: AgentStatus) -> Iterator[str]:
@@ -77,7 +97,7 @@ def _lines(status: AgentStatus) -> Iterator[str]:
         yield f"      {printable(problem)}"
     yield (
         f"since    {format_rfc3339(records.epoch)}, epoch {records.epoch}; process {status.pid},"
-        f" version {printable(status.version)}"
+        f" version {printable(status.program_version)}"
     )
     yield (
         f"policy   {printable(policy.file)}, revision {printable(policy.revision)},"

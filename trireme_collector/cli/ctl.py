@@ -67,8 +67,9 @@ def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
 def drain(ctx: click.Context, deadline_seconds: float, socket_path: str, *, as_json: bool) -> None:
     """Have the agent take no more packets, deliver what waits, say what is left, and end.
 
-    Exit code 8 if records are left. The kernel rules stay unless the configuration says
-    otherwise: without an agent, their packets are dropped.
+    Exit code 8 if records are lost: they were not delivered, and do not wait on disk. The kernel
+    rules stay unless the configuration says otherwise: without an agent, their packets are
+    dropped.
     """
     import msgspec
 
@@ -78,14 +79,17 @@ def drain(ctx: click.Context, deadline_seconds: float, socket_path: str, *, as_j
     client = client_of(socket_path, deadline_seconds + _MARGIN_SECONDS)
     raw = client.call_raw("drain", DrainArguments(deadline_seconds=deadline_seconds))
     result = client.read(raw, DrainResult)
+    lost = result.undelivered - result.spooled
     if as_json:
         print_json(msgspec.json.decode(raw, type=dict[str, object]))
     else:
         word = "everything was delivered" if result.complete else "records are left"
-        click.echo(f"the agent ends: {word}; undelivered: {result.undelivered}")
+        click.echo(
+            f"the agent ends: {word}; on disk for the next start: {result.spooled}, lost: {lost}"
+        )
         for name in result.stuck:
             click.echo(f"  {printable(name)} did not come back before the deadline")
         if result.rules_in_place:
             click.echo("  the kernel rules stay: their packets are dropped until an agent runs")
         click.echo("\n".join(account_lines(result.status.collectors)))
-    ctx.exit(ExitCode.OK if result.complete else ExitCode.OUTPUT)
+    ctx.exit(ExitCode.OUTPUT if lost else ExitCode.OK)

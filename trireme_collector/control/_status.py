@@ -73,6 +73,8 @@ class DrainResult(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         complete: Whether nothing waits any more.
         undelivered: How many records wait, over all collectors.
+        spooled: How many of them are on disk, to be delivered after the next start. The others
+            are lost.
         stuck: The collectors that did not come back in time.
         rules_in_place: Whether the kernel still queues packets, and drops them without an agent.
         status: The last account.
@@ -80,6 +82,7 @@ class DrainResult(msgspec.Struct, frozen=True, kw_only=True):
 
     complete: bool
     undelivered: int
+    spooled: int
     stuck: tuple[str, ...]
     rules_in_place: bool
     status: PipelineStatus
@@ -163,7 +166,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: In one word.
         reasons: Why it is not simply running; empty when it is.
-        version: The version of the program.
+        program_version: The version of the program.
         pid: Its process.
         time_ns: When this was said, nanoseconds since 1970 UTC.
         health: What was looked at.
@@ -175,7 +178,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     state: AgentState
     reasons: tuple[str, ...]
-    version: str
+    program_version: str
     pid: int
     time_ns: int
     health: tuple[HealthStatus, ...]

@@ -169,6 +169,7 @@ class AgentControl:
             result = DrainResult(
                 complete=shutdown.complete,
                 undelivered=shutdown.undelivered,
+                spooled=shutdown.spooled,
                 stuck=shutdown.stuck,
                 rules_in_place=rules_in_place,
                 status=shutdown.status,
@@ -238,7 +239,7 @@ class AgentControl:
         return AgentStatus(
             state=state,
             reasons=tuple(reasons),
-            version=trireme_collector.__version__,
+            program_version=trireme_collector.__version__,
             pid=os.getpid(),
             time_ns=time.time_ns(),
             health=tuple(

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from trireme_collector import cli
+from trireme_collector.control import CommandTable, ControlConfig, ControlServer
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -163,3 +164,33 @@ def test_metrics_without_their_extra_are_found(
     code, out = check(config(file, datapath=METRICS.format("/m.sock")), capsys)
     assert code == ExitCode.MISSING_EXTRA
     assert 'pip install "trireme-collector[metrics]"' in out
+
+
+def test_a_control_socket_that_a_start_could_not_make(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = config(file) and file.read_text(encoding="utf-8")
+    file.write_text(f"{text}[control]\npath = '{file.parent}/none/c'\n", encoding="utf-8")
+    code, out = check(str(file), capsys)
+    assert code == ExitCode.CONFIG
+    assert "create the directory" in out
+    file.write_text(f"{text}[control]\ngroup = 'nosuchgroup'\n", encoding="utf-8")
+    assert "there is no group 'nosuchgroup'" in check(str(file), capsys)[1]
+    file.write_text(f"{text}[control]\npath = 'relative'\n", encoding="utf-8")
+    assert "control.path: " in check(str(file), capsys)[1]
+
+
+def test_a_control_socket_that_the_running_agent_may_have(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = file.parent / "c"
+    text = config(file) and file.read_text(encoding="utf-8")
+    file.write_text(f"{text}[control]\npath = '{path}'\n", encoding="utf-8")
+    assert check(str(file), capsys)[0] == ExitCode.OK
+    assert not path.exists()
+    server = ControlServer(ControlConfig(path=str(path)), CommandTable())
+    server.open()
+    code, out = check(str(file), capsys)
+    server.close()
+    assert code == ExitCode.OK
+    assert "warning: control: " in out
