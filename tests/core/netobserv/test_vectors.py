@@ -1,0 +1,82 @@
+"""The strict profile does what the original did, value by value and in order."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.netobserv import vectors
+from trireme_collector import ConfigError
+from trireme_collector.netobserv import LineTracker, Tracker, conversation_hash
+from trireme_collector.netobserv._hash import encode_value
+
+if TYPE_CHECKING:
+    from trireme_collector.netobserv._config import Profile
+
+VECTORS = vectors.load()
+
+
+def named(scenario: dict[str, Any]) -> str:
+    return str(scenario["name"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["value_bytes"], ids=lambda v: f"{v['go_type']}")
+def test_values_are_encoded_alike(vector: dict[str, Any]) -> None:
+    value, kind = vector["value"], vector["go_type"]
+    value = float(value) if kind.startswith("float") else value
+    assert encode_value(value, signed=kind.startswith("int")).hex() == vector["hex"]
+
+
+def test_hashes_are_alike() -> None:
+    different = [
+        vector
+        for vector in VECTORS["hash"]
+        if conversation_hash(
+            vector["flow"],
+            vector.get("keyDefinition", VECTORS["default_keyDefinition"]),
+            numbers=vector["types"],
+        )
+        != vector["_HashId"]
+    ]
+    assert len(VECTORS["hash"]) == 159
+    assert different == []
+
+
+@pytest.mark.parametrize("scenario", vectors.scenarios(refused=False), ids=named)
+def test_records_are_alike(scenario: dict[str, Any]) -> None:
+    config = VECTORS["configs"][scenario["config"]]
+    tracker = Tracker.from_config(config, profile="strict", numbers=scenario["types"])
+    for step in scenario["steps"]:
+        assert tracker.process(step["flows"], step["at_ms"]) == step["output"], step["at_ms"]
+    assert tracker.metrics() == scenario["metrics"]
+
+
+@pytest.mark.parametrize("scenario", vectors.scenarios(refused=False), ids=named)
+def test_records_out_of_lines_are_alike(scenario: dict[str, Any]) -> None:
+    config = VECTORS["configs"][scenario["config"]]
+    tracker = Tracker.from_config(config, profile="strict", numbers=scenario["types"])
+    by_line = LineTracker(tracker)
+    for step in scenario["steps"]:
+        lines = [json.dumps(flow).encode() for flow in step["flows"]]
+        given = [json.loads(line) for line in by_line.process(lines, step["at_ms"])]
+        # A flow log that is passed on keeps its digits; as floats both are the same.
+        assert _as_floats(given) == _as_floats(step["output"]), step["at_ms"]
+    assert tracker.metrics() == scenario["metrics"]
+
+
+def _as_floats(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: float(v) if type(v) is int else v for name, v in record.items()}
+        for record in records
+    ]
+
+
+@pytest.mark.parametrize("scenario", vectors.scenarios(refused=True), ids=named)
+@pytest.mark.parametrize("profile", ["strict", "default"])
+def test_configurations_are_refused_alike(scenario: dict[str, Any], profile: Profile) -> None:
+    config = VECTORS["configs"][scenario["config"]]
+    with pytest.raises(ConfigError) as refusal:
+        Tracker.from_config(config, profile=profile)
+    assert refusal.value.problems

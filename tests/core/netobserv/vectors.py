@@ -1,0 +1,23 @@
+"""What the original program made of the same input."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+_FILE = Path(__file__).parents[2] / "data" / "netobserv_conntrack.json.gz"
+
+
+@functools.cache
+def load() -> dict[str, Any]:
+    """Read the file once."""
+    data: dict[str, Any] = json.loads(gzip.decompress(_FILE.read_bytes()))
+    return data
+
+
+def scenarios(*, refused: bool) -> list[Any]:
+    """List the runs of the tracker, or the configurations that it refused."""
+    return [s for s in load()["scenarios"] if ("config_error" in s) is refused]

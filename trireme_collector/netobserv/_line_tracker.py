@@ -1,0 +1,160 @@
+"""Conversations out of lines of JSON, without taking apart what is only passed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from trireme_collector.netobserv._tracker import Tracker, comparable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["LineTracker"]
+
+_HASH, _TYPE = "_HashId", "_RecordType"
+
+# So few that their fields are still in the processor's cache when they are added up.
+_PORTION = 64
+
+
+class LineTracker:
+    """Feeds a tracker with flow logs in JSON, one a line.
+
+    Only the fields that tracking needs are decoded. A flow log that is given out again keeps its
+    bytes; its id and type are put at its end.
+
+    Attributes:
+        broken: How many lines were no JSON object, or nested too deeply.
+        repaired: How many lines had bytes that are no UTF-8; each became U+FFFD.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        """Build the decoder for what the configuration needs."""
+        self.broken = 0
+        self.repaired = 0
+        self._tracker = tracker
+        self._table = tracker.table
+        plan = tracker.table.plan
+        self._width = plan.key_width
+        names = tuple(dict.fromkeys((*plan.names, _HASH, _TYPE)))
+        self._names = names
+        self._own = (names.index(_HASH), names.index(_TYPE))
+        key: object = str | int | UnsetType
+        row = msgspec.defstruct(
+            "FlowLogRow",
+            [
+                (f"f{i}", key if i < self._width else Any, msgspec.field(default=UNSET, name=name))
+                for i, name in enumerate(names)
+            ],
+            gc=False,
+        )
+        self._decode = msgspec.json.Decoder(row).decode
+        self._decode_any = msgspec.json.Decoder().decode
+        self._encode = msgspec.json.Encoder().encode
+
+    def process(self, lines: Sequence[bytes], now_ms: int) -> list[bytes]:
+        """Take a batch of lines, then let the time pass until now; see `Tracker.process`.
+
+        Args:
+            lines: Flow logs, without line ends. Empty ones are skipped.
+            now_ms: The time in milliseconds.
+
+        Returns:
+            The records as JSON, without line ends.
+        """
+        given: list[bytes] = []
+        add = given.append
+        table = self._table
+        table.set_clock(now_ms)
+        if lines:
+            own_hash, own_type = self._own
+
+            def give_flow_log(line: bytes, row: Sequence[object], text: str) -> None:
+                if row[own_hash] is UNSET and row[own_type] is UNSET and len(line) > 2:
+                    id_ = f',"_HashId":"{text}"' if text else ""
+                    add(b"%b%b" % (line[:-1], f'{id_},"_RecordType":"flowLog"}}'.encode()))
+                else:
+                    add(self._rewritten(line, text))
+
+            give = self._adder(given)
+            for start in range(0, len(lines), _PORTION):
+                items = self._items(lines[start : start + _PORTION])
+                table.observe(items, give_flow_log, give)
+        table.advance(self._adder(given))
+        return given
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Let the time pass until now; give the ends and heartbeats that are due."""
+        return self.process((), now_ms)
+
+    def flush(self, now_ms: int | None = None) -> list[bytes]:
+        """End all conversations, as at a shutdown; see `Tracker.flush`."""
+        return [self._encode(record) for record in self._tracker.flush(now_ms)]
+
+    def _adder(self, given: list[bytes]) -> Callable[[dict[str, object]], None]:
+        add, encode = given.append, self._encode
+        return lambda record: add(encode(record))
+
+    def _items(
+        self, lines: Sequence[bytes]
+    ) -> list[tuple[tuple[object, ...] | None, Sequence[Any], bytes]]:
+        lines = [
+            self._trimmed(line) if line[-1:] != b"}" or not line.isascii() else line
+            for line in lines
+        ]
+        astuple, width = msgspec.structs.astuple, self._width
+        try:
+            rows = list(map(astuple, map(self._decode, lines)))
+        except (ValueError, RecursionError):
+            return self._items_one_by_one(lines)
+        return [(row[:width], row, line) for row, line in zip(rows, lines, strict=True)]
+
+    def _items_one_by_one(
+        self, lines: Sequence[bytes]
+    ) -> list[tuple[tuple[object, ...] | None, Sequence[Any], bytes]]:
+        items: list[tuple[tuple[object, ...] | None, Sequence[Any], bytes]] = []
+        for line in lines:
+            if not line:
+                continue
+            try:
+                row: Sequence[Any] = msgspec.structs.astuple(self._decode(line))
+            except (ValueError, RecursionError):
+                # A key field of an unusual type is sound; whatever else is wrong shows again.
+                found = self._any_row(line)
+                if found is None:
+                    self.broken += 1
+                else:
+                    items.append((comparable(found[: self._width]), found, line))
+            else:
+                items.append((tuple(row[: self._width]), row, line))
+        return items
+
+    def _any_row(self, line: bytes) -> list[Any] | None:
+        try:
+            flow = self._decode_any(line)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(flow, dict):
+            return None
+        return [flow.get(name, UNSET) for name in self._names]
+
+    def _trimmed(self, line: bytes) -> bytes:
+        """Remove what stands around the object, and what is no text."""
+        line = line.strip()
+        if not line.isascii():
+            text = line.decode("utf-8", "replace").encode()
+            if text != line:
+                self.repaired += 1
+                return text
+        return line
+
+    def _rewritten(self, line: bytes, text: str) -> bytes:
+        """Take a flow log apart that has fields of ours already, and put it together anew."""
+        record = self._decode_any(line)
+        if text:
+            record[_HASH] = text
+        record[_TYPE] = "flowLog"
+        return self._encode(record)
