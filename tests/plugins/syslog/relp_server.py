@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from trireme_collector_syslog._relp_frames import FrameReader, render_frame
 
 if TYPE_CHECKING:
+    import ssl
+
     from trireme_collector_syslog._relp_frames import Frame
 
 __all__ = ["RelpServer"]
@@ -21,6 +23,9 @@ _SEQUENCE = re.compile(rb' sequence="(\d+)"')
 
 class RelpServer:
     """Threads that read: one listens, and there is one for each connection.
+
+    Args:
+        context: TLS, if it is to be spoken.
 
     Attributes:
         taken: What was acknowledged, by its sequence number.
@@ -33,7 +38,7 @@ class RelpServer:
         silent_at: Which records to acknowledge late, with the next one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.taken: list[int] = []
         self.seen: list[int] = []
@@ -43,6 +48,7 @@ class RelpServer:
         self.refuses: set[int] = set()
         self.refuses_all = False
         self.silent_at: set[int] = set()
+        self._context = context
         self._silenced: list[tuple[int, int]] = []
         self._connections: list[socket.socket] = []
         self._readers: list[threading.Thread] = []
@@ -75,6 +81,10 @@ class RelpServer:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            if self._context is not None:
+                connection = self._context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             self.sessions += 1
             self._connections.append(connection)
             reader = threading.Thread(target=self._serve, args=(connection,))

@@ -1,4 +1,4 @@
-"""The syslog collector keeps the contract of collectors, over datagrams and streams."""
+"""The syslog collector keeps the contract of collectors over every datagram and stream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from unittest import mock
 
 import msgspec
 import pytest
+import trustme
 from structlog.testing import capture_logs
 
 from trireme_collector.testing import CollectorContract, Fault
@@ -34,15 +36,18 @@ def build(**options: object) -> SyslogCollector:
 class DatagramHarness:
     """A datagram socket in the place of ``/dev/log``, read by a thread."""
 
+    family = socket.AF_UNIX
+
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address: str | tuple[str, int] = address
         self.messages: list[bytes] = []
         self.collectors: list[SyslogCollector] = []
         self._listen()
 
     def _listen(self) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket = socket.socket(self.family, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
+        self.address = self.socket.getsockname()
         self.thread = threading.Thread(target=self._read, args=(self.socket,))
         self.thread.start()
 
@@ -52,11 +57,12 @@ class DatagramHarness:
             self.messages.append(message)
 
     def stop(self) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+        with socket.socket(self.family, socket.SOCK_DGRAM) as last:
             last.sendto(b"", self.address)
         self.thread.join()
         self.socket.close()
-        Path(self.address).unlink()
+        if isinstance(self.address, str):
+            Path(self.address).unlink()
 
     def build(self) -> object:
         self.collectors.append(build(transport="unix", address=self.address))
@@ -83,12 +89,38 @@ class DatagramHarness:
         return mock.patch.object(socket.socket, "send", side_effect=error)
 
 
+class UdpHarness(DatagramHarness):
+    """A UDP socket on loopback."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def _listen(self) -> None:
+        self.address = self.address or ("127.0.0.1", 0)
+        super()._listen()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+
+    def build(self) -> object:
+        self.collectors.append(
+            build(transport="udp", host=self.address[0], port=int(self.address[1]))
+        )
+        return self.collectors[-1]
+
+    def fail(self, fault: Fault) -> AbstractContextManager[object] | None:
+        # Who sends a datagram does not learn that nobody is there: that is what UDP is.
+        return None if fault is Fault.AWAY else self._too_large()
+
+
 class TestDatagrams(CollectorContract):
-    @pytest.fixture
-    def harness(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatagramHarness]:
+    @pytest.fixture(params=["unix", "udp"])
+    def harness(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[DatagramHarness]:
         # Relative: the path of a unix socket holds 107 bytes, and temporary directories are deep.
         monkeypatch.chdir(tmp_path)
-        harness = DatagramHarness("log")
+        harness = UdpHarness() if request.param == "udp" else DatagramHarness("log")
         with capture_logs():
             yield harness
         for collector in harness.collectors:
@@ -97,20 +129,34 @@ class TestDatagrams(CollectorContract):
 
 
 class StreamHarness:
-    """A server for octet-counted messages on loopback."""
+    """A server for octet-counted messages, on loopback or on a unix socket.
 
-    def __init__(self) -> None:
+    Args:
+        context: TLS, if it is to be spoken.
+        options: What collectors need to know to get here, but the port.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, **options: object) -> None:
+        self.context = context
+        self.options = options
         self.data: list[bytes] = []
         self.collectors: list[SyslogCollector] = []
         self.connections: list[socket.socket] = []
         self.readers: list[threading.Thread] = []
         self.lock = threading.Lock()
-        self.port = 0
         self._listen()
 
     def _listen(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
+        if "address" in self.options:
+            path = Path(str(self.options["address"]))
+            path.unlink(missing_ok=True)
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(path))
+            self.listener.listen()
+        else:
+            port = self.options.get("port", 0)
+            self.listener = socket.create_server(("127.0.0.1", port))
+            self.options["port"] = self.listener.getsockname()[1]
         self.acceptor = threading.Thread(target=self._accept, args=(self.listener,))
         self.acceptor.start()
 
@@ -120,6 +166,10 @@ class StreamHarness:
                 connection, _ = listener.accept()
             except OSError:
                 return  # the listener was shut down
+            if self.context is not None:
+                connection = self.context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             with self.lock:
                 self.connections.append(connection)
                 self.data.append(b"")
@@ -148,7 +198,7 @@ class StreamHarness:
         self.readers.clear()
 
     def build(self) -> object:
-        self.collectors.append(build(transport="tcp", host="127.0.0.1", port=self.port))
+        self.collectors.append(build(**self.options))
         return self.collectors[-1]
 
     def received(self) -> Sequence[int]:
@@ -170,10 +220,41 @@ class StreamHarness:
             self._listen()
 
 
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_options(authority: trustme.CA, tmp_path: Path) -> dict[str, object]:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return {
+        "transport": "tls",
+        "host": "127.0.0.1",
+        "ca_file": str(tmp_path / "ca.pem"),
+        "settle_seconds": 0.05,
+    }
+
+
 class TestStreams(CollectorContract):
-    @pytest.fixture
-    def harness(self) -> Iterator[StreamHarness]:
-        harness = StreamHarness()
+    @pytest.fixture(params=["tcp", "unix", "tls"])
+    def harness(
+        self,
+        request: pytest.FixtureRequest,
+        authority: trustme.CA,
+        tls_options: dict[str, object],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[StreamHarness]:
+        monkeypatch.chdir(tmp_path)
+        if request.param == "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            harness = StreamHarness(context, **tls_options)
+        elif request.param == "unix":
+            harness = StreamHarness(transport="unix", address="stream")
+        else:
+            harness = StreamHarness(transport="tcp", host="127.0.0.1")
         with capture_logs():
             yield harness
         for collector in harness.collectors:
