@@ -194,6 +194,7 @@ def _count(account: CollectorStatus) -> CollectorCount:
     return CollectorCount(
         name=account.name,
         accepted=account.accepted + unwritten,
+        accepted_in_epoch=account.given,
         delivered=account.delivered,
         dead_lettered=account.dead_lettered,
         dropped=account.dropped,

@@ -50,7 +50,8 @@ class Pipeline(Intake):
         filters: Which records a collector gets, by its name; all of them by default.
         instance: The name of the agent in the records; the host name by default.
         checkpoint_seconds: How often the collectors get a `Checkpoint`, besides the one at the
-            end; 0 for never, not even at the end. The program does it every minute.
+            end, and with a spool the one at the start; 0 for never, not even then. The program
+            does it every minute.
         clock: Where the time comes from.
         threads: Whether `start` runs threads. Without them the owner calls `tick`.
 
@@ -95,6 +96,7 @@ class Pipeline(Intake):
         )
         self._threads = threads
         self._writer = SpoolWriter(spools, clock)
+        self._has_spools = bool(spools)
         self._checkpoint_ns = round(checkpoint_seconds * _NANOSECONDS)
         self._next_checkpoint_ns = 0
         self._timer: threading.Thread | None = None
@@ -130,6 +132,9 @@ class Pipeline(Intake):
             raise
         self._started = True
         self._next_checkpoint_ns = now_ns + self._checkpoint_ns
+        if self._checkpoint_ns and self._has_spools:
+            # What was counted before this epoch: a receiver needs it to tell the two apart.
+            self._emit_checkpoint(final=False)
         if self._threads:
             self._writer.start()
             for worker in self._workers:

@@ -32,7 +32,15 @@ CHECKPOINT = Checkpoint(
     timestamp_ns=1_767_323_045_000_006_000,
     final=True,
     collectors=(
-        CollectorCount(name="a", accepted=11, delivered=5, dead_lettered=3, dropped=2, queued=1),
+        CollectorCount(
+            name="a",
+            accepted=11,
+            delivered=5,
+            dead_lettered=3,
+            dropped=2,
+            queued=1,
+            accepted_in_epoch=11,
+        ),
     ),
 )
 
@@ -74,8 +82,10 @@ def test_it_counts_everything_before_it() -> None:
     (checkpoint,) = memory.checkpoints
     assert checkpoint.sequence == 5
     assert checkpoint.collectors == (
-        CollectorCount(name="memory", accepted=4, delivered=3, queued=1),
-        CollectorCount(name="failing", accepted=4, delivered=2, dropped=1, queued=1),
+        CollectorCount(name="memory", accepted=4, delivered=3, queued=1, accepted_in_epoch=4),
+        CollectorCount(
+            name="failing", accepted=4, delivered=2, dropped=1, queued=1, accepted_in_epoch=4
+        ),
     )
     assert bad.checkpoints == [checkpoint]
 
@@ -148,8 +158,8 @@ def test_a_receiver_can_prove_that_nothing_is_missing(
         received = {
             record.sequence for record in receiver.records if (record.sequence or 0) < before
         }
-        assert count_.accepted == before - 1
-        missing = count_.accepted - len(received)
+        assert count_.accepted == count_.accepted_in_epoch == before - 1
+        missing = count_.accepted_in_epoch - len(received)
         assert 0 <= missing <= last.dead_lettered + last.dropped
     if not last.dropped:
         assert receiver.records[-1] == receiver.checkpoints[-1]
@@ -160,7 +170,8 @@ def test_it_travels_like_any_record() -> None:
     assert decode_msgpack(encode_msgpack(CHECKPOINT)) == CHECKPOINT
     assert encode_json(CHECKPOINT) == (
         b'{"type":"checkpoint","timestamp_ns":1767323045000006000,"final":true,"collectors":'
-        b'[{"name":"a","accepted":11,"delivered":5,"dead_lettered":3,"dropped":2,"queued":1}]}'
+        b'[{"name":"a","accepted":11,"delivered":5,"dead_lettered":3,"dropped":2,"queued":1,'
+        b'"accepted_in_epoch":11}]}'
     )
 
 
@@ -169,6 +180,6 @@ def test_it_is_a_syslog_message() -> None:
         b"<30>1 2026-01-02T03:04:05.000006Z - trireme - CHECKPOINT [checkpoint@32473"
         b' timestamp_ns="1767323045000006000" final="true"'
         b' collector.1="{\\"name\\":\\"a\\",\\"accepted\\":11,\\"delivered\\":5,'
-        b'\\"dead_lettered\\":3,\\"dropped\\":2,\\"queued\\":1}"]'
+        b'\\"dead_lettered\\":3,\\"dropped\\":2,\\"queued\\":1,\\"accepted_in_epoch\\":11}"]'
         b" counts final collectors=a:5+3+2+1=11"
     )

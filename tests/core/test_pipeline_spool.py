@@ -135,15 +135,27 @@ def test_refused_records_become_dead_letters_and_the_account_remembers(tmp_path:
         assert (account(pipeline).delivered, account(pipeline).dead_lettered) == (1, 1)
 
 
-def test_a_checkpoint_counts_what_comes_before_it(tmp_path: Path) -> None:
+def test_checkpoints_tell_an_epoch_from_those_before(tmp_path: Path) -> None:
+    with make(tmp_path, {"x": Away()}) as pipeline:
+        report(pipeline, -1, -2)
     memory = MemoryCollector()
-    pipeline = make(tmp_path, {"x": memory}, checkpoints=60).start()
+    chosen = RecordFilter(FilterConfig(deny=["packet_id == 3"]))
+    pipeline = make(tmp_path, {"x": memory}, checkpoints=60, filters={"x": chosen}).start()
     report(pipeline, *range(10))
     pipeline.close()
-    (last,) = memory.checkpoints
-    (count,) = last.collectors
-    assert (count.accepted, count.queued) == (10, 10)
-    assert count.accepted == len(numbers(memory.records))
+    first, last = memory.checkpoints
+    assert [record.sequence for record in memory.checkpoints] == [1, 12]
+    (before,), (count,) = first.collectors, last.collectors
+    assert (before.accepted, before.accepted_in_epoch, before.queued) == (2, 0, 2)
+    # Two of the last epoch, the checkpoint at the start and ten of this one, which all wait.
+    assert (count.accepted, count.accepted_in_epoch, count.queued) == (13, 11, 13)
+    received = {
+        record.sequence
+        for record in memory.records
+        if record.epoch == pipeline.epoch and record.sequence < last.sequence
+    }
+    assert count.accepted_in_epoch - len(received) == 1
+    assert account(pipeline).dropped - before.dropped == 1
 
 
 def test_a_second_instance_is_kept_out(tmp_path: Path) -> None:

@@ -256,6 +256,7 @@ class MemoryQueue:
         with self._lock:
             return Balance(
                 accepted=account.accepted,
+                given=account.accepted,
                 delivered=account.delivered,
                 dead_lettered=account.dead_lettered,
                 dropped=dict(account.dropped),

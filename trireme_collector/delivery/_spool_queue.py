@@ -163,6 +163,7 @@ class SpoolQueue:
         self._uncounted: dict[str, int] = {}
         self._late = Account()
         self._closed = False
+        self._given = self._accepted_before = 0
         self._account = _EMPTY
         self._waiting_bytes = 0
         self._health = SpoolHealth()
@@ -186,6 +187,7 @@ class SpoolQueue:
         self._waiting_bytes = self._reader.spooled_bytes
         self._wake = wake
         self._count()
+        self._accepted_before = self._account.accepted
         self._look_at_health()
         self._tell_recovery()
 
@@ -218,6 +220,7 @@ class SpoolQueue:
     ) -> bool:
         """Hand records over; the writer accepts them."""
         with self._lock:
+            self._given += len(records) + sum(left_out.values())
             if self._closed:
                 for reason, count in (*left_out.items(), (DROPPED_CLOSED, len(records))):
                     self._late.accepted += count
@@ -313,14 +316,17 @@ class SpoolQueue:
             dropped = dict(account.dropped_by_reason)
             for reason, count in late.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + count
+            accepted = account.accepted + late.accepted
+            unwritten = self._accepted_before + self._given - accepted
             return Balance(
-                accepted=account.accepted + late.accepted,
+                accepted=accepted,
+                given=self._given,
                 delivered=account.delivered,
                 dead_lettered=account.dead_lettered,
                 dropped=dropped,
                 queued=account.spooled,
                 queued_bytes=self._waiting_bytes,
-                spool=replace(self._health, unwritten=len(self._buffer)),
+                spool=replace(self._health, unwritten=unwritten),
             )
 
     def close(self) -> None:

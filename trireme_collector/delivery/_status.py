@@ -23,7 +23,8 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
     """How the disk serves the spool of one collector.
 
     Attributes:
-        unwritten: Records that wait in memory for the disk; they are not accepted yet.
+        unwritten: Records that were given and are not accounted for on disk yet, mostly because
+            they wait in memory for it; they are not accepted yet.
         size_bytes: What the spool takes on disk.
         undurable: Records that a loss of power could still cost.
         damaged: Damaged places that were found and kept aside since the spool exists.
@@ -52,6 +53,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         accepted: Records that were given to it.
+        given: Records that were given to it since the start.
         delivered: Records that the collector took.
         dead_lettered: Records that are kept as dead letters.
         dropped: Records that were lost or left out, by reason.
@@ -61,6 +63,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     accepted: int
+    given: int
     delivered: int
     dead_lettered: int
     dropped: dict[str, int]
@@ -78,6 +81,7 @@ class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: The name of the collector in the configuration.
         accepted: Records that were given to it; with a spool, those that were written there.
+        given: Records that were given to it since the start.
         delivered: Records that it took.
         dead_lettered: Records that it refused for good, or that were given up, and that are
             kept in its file of dead letters.
@@ -95,6 +99,7 @@ class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     accepted: int
+    given: int
     delivered: int
     dead_lettered: int
     dropped: int

@@ -225,6 +225,7 @@ class DeliveryWorker:
             return CollectorStatus(
                 name=self.name,
                 accepted=balance.accepted,
+                given=balance.given,
                 delivered=balance.delivered,
                 dead_lettered=balance.dead_lettered,
                 dropped=sum(balance.dropped.values()),

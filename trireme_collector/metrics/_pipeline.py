@@ -10,7 +10,7 @@ from trireme_collector.metrics._model import HealthCheck, Metric, MetricKind, Me
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from trireme_collector.delivery import CollectorStatus
+    from trireme_collector.delivery import CollectorStatus, SpoolHealth
     from trireme_collector.pipeline import PipelineStatus
 
 __all__ = ["PIPELINE_METRICS", "PipelineMetrics"]
@@ -144,12 +144,59 @@ _OF_COLLECTOR: Final[tuple[tuple[MetricSpec, Callable[[CollectorStatus], int]], 
     ),
 )
 
+_OF_SPOOL: Final[tuple[tuple[MetricSpec, Callable[[SpoolHealth], int]], ...]] = (
+    (
+        MetricSpec(
+            "trireme_spool_unwritten_records",
+            MetricKind.GAUGE,
+            "Records that wait in memory for the disk.",
+            _COLLECTOR,
+        ),
+        lambda spool: spool.unwritten,
+    ),
+    (
+        MetricSpec(
+            "trireme_spool_undurable_records",
+            MetricKind.GAUGE,
+            "Waiting records that a loss of power could still cost.",
+            _COLLECTOR,
+        ),
+        lambda spool: spool.undurable,
+    ),
+    (
+        MetricSpec(
+            "trireme_spool_bytes",
+            MetricKind.GAUGE,
+            "What the spool takes on disk.",
+            _COLLECTOR,
+        ),
+        lambda spool: spool.size_bytes,
+    ),
+    (
+        MetricSpec(
+            "trireme_spool_damaged_places",
+            MetricKind.COUNTER,
+            "Damaged places that were found and kept aside.",
+            _COLLECTOR,
+        ),
+        lambda spool: spool.damaged,
+    ),
+)
+_SPOOL_FAILURES: Final = MetricSpec(
+    "trireme_spool_failures",
+    MetricKind.COUNTER,
+    "Calls of the disk that failed since the start, by what they were for.",
+    ("collector", "operation"),
+)
+
 PIPELINE_METRICS: Final = (
     _AGENT,
     _STARTED,
     *(spec for spec, _ in _OF_PIPELINE),
     *(spec for spec, _ in _OF_COLLECTOR),
     _DROPPED,
+    *(spec for spec, _ in _OF_SPOOL),
+    _SPOOL_FAILURES,
 )
 """Every metric of a pipeline."""
 
@@ -186,6 +233,20 @@ class PipelineMetrics:
             for reason, count in account.dropped_by_reason.items()
         ]
         yield Metric(_DROPPED, dropped)
+        spools = [(account.name, account.spool) for account in accounts if account.spool]
+        for spec, of_spool in _OF_SPOOL:
+            yield Metric(spec, [((name,), of_spool(spool)) for name, spool in spools])
+        failures = [
+            ((name, operation), count)
+            for name, spool in spools
+            for operation, count in (
+                ("append", spool.write_failures),
+                ("sync", spool.sync_failures),
+                ("account", spool.state_failures),
+                ("read", spool.read_failures),
+            )
+        ]
+        yield Metric(_SPOOL_FAILURES, failures)
 
     def health(self) -> Iterator[HealthCheck]:
         """Tell which collectors wait; records are kept for them, so that harms no readiness."""

@@ -231,9 +231,10 @@ class ConnectionExceptionReport(
 
 
 class CollectorCount(Struct, frozen=True, kw_only=True, gc=False):
-    """What became of the records of one collector, since the epoch of the checkpoint.
+    """What became of the records of one collector.
 
-    ``accepted == delivered + dead_lettered + dropped + queued``
+    ``accepted == delivered + dead_lettered + dropped + queued``. Where records wait on disk, these
+    count from the day that the spool was made, otherwise from the epoch of the checkpoint.
 
     Attributes:
         name: The name of the collector in the configuration.
@@ -242,6 +243,7 @@ class CollectorCount(Struct, frozen=True, kw_only=True, gc=False):
         dead_lettered: Records that are kept as dead letters.
         dropped: Records that were lost or left out on purpose.
         queued: Records that waited.
+        accepted_in_epoch: How many of the accepted are of the epoch of the checkpoint.
     """
 
     name: str = ""
@@ -250,13 +252,14 @@ class CollectorCount(Struct, frozen=True, kw_only=True, gc=False):
     dead_lettered: int = 0
     dropped: int = 0
     queued: int = 0
+    accepted_in_epoch: int = 0
 
 
 class Checkpoint(RecordBase, frozen=True, kw_only=True, gc=False, tag="checkpoint"):
     """The counts of all collectors at one moment, for who wants to prove that nothing is missing.
 
     It is numbered like any record (extension, ours): the counts are of all records of its
-    epoch with a smaller number.
+    epoch with a smaller number, and of earlier epochs where records wait on disk.
 
     Attributes:
         timestamp_ns: The moment, nanoseconds since 1970 UTC.

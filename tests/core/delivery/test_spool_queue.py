@@ -142,7 +142,7 @@ def test_a_stalled_disk_holds_up_nobody_who_puts_or_looks(tmp_path: Path) -> Non
     put(queue, 6, 7)  # the memory for them is used up
     balance = queue.balance()
     assert balance.spool is not None
-    assert (balance.accepted, balance.spool.unwritten) == (0, 5)
+    assert (balance.accepted, balance.given, balance.spool.unwritten) == (0, 7, 7)
     storage.stalls = False
     storage.go_on.set()
     writer.join(60)

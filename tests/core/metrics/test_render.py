@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trireme_collector import FlowRecord, Pipeline
+from trireme_collector import DeliveryConfig, FlowRecord, Pipeline
 from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.metrics import (
@@ -27,6 +27,7 @@ from trireme_collector.testing import FakeClock, MemoryCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SPEC = MetricSpec("trireme_things", MetricKind.COUNTER, "Things.", ("name",))
 
@@ -68,14 +69,18 @@ def test_every_metric_of_a_pipeline_is_in_its_catalogue() -> None:
 
 
 @pytest.mark.parametrize("as_openmetrics", [True, False])
-def test_the_parsers_read_it(*, as_openmetrics: bool) -> None:
+def test_the_parsers_read_it(tmp_path: Path, *, as_openmetrics: bool) -> None:
     pytest.importorskip("prometheus_client")
     from prometheus_client import parser  # noqa: PLC0415
     from prometheus_client.openmetrics import parser as openmetrics  # noqa: PLC0415
 
     memory = MemoryCollector()
     pipeline = Pipeline(
-        {"m": memory}, instance='host "7"', clock=FakeClock(), threads=False
+        {"m": memory},
+        instance='host "7"',
+        delivery=DeliveryConfig(state_directory=str(tmp_path)),
+        clock=FakeClock(),
+        threads=False,
     ).start()
     pipeline.collect_flow_event(FlowRecord(count=1))
     pipeline.flush()
@@ -98,5 +103,7 @@ def test_the_parsers_read_it(*, as_openmetrics: bool) -> None:
         assert samples[key] == getattr(account, name)
     assert samples["trireme_collector_records_dropped_total", ("m", "closed")] == 1
     assert samples["trireme_things_total", ('a\n"\\ 1',)] == 1
+    assert samples["trireme_spool_bytes", ("m",)] > 0
+    assert samples["trireme_spool_failures_total", ("m", "sync")] == 0
     names = {name for name, _ in samples}
     assert {spec.exposed_name for spec in PIPELINE_METRICS} <= names
