@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import select
+import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -22,7 +23,6 @@ from trireme_collector_syslog._relp_frames import (
 from trireme_collector_syslog._senders import MessageRefusedError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
 __all__ = ["RelpSender"]
@@ -72,6 +72,7 @@ class RelpSender:
         """
         connection.settimeout(0)
         self._socket = connection
+        self._is_tcp = connection.family in {socket.AF_INET, socket.AF_INET6}
         self._window = window
         self._timeout_seconds = timeout_seconds
         self._would_block = would_block
@@ -213,6 +214,7 @@ class RelpSender:
 
     def _read(self) -> bool:
         read = False
+        self._acknowledge_at_once()
         try:
             while True:
                 data = self._socket.recv(_READ_BYTES)
@@ -225,6 +227,15 @@ class RelpSender:
                     read = True
         except self._would_block:
             return read
+
+    def _acknowledge_at_once(self) -> None:
+        """Have the kernel acknowledge what it reads without the usual pause of 40 ms.
+
+        A server writes its answers one by one, and Nagle's algorithm holds each back until the
+        one before is acknowledged. The kernel forgets the option, so it is set again and again.
+        """
+        if self._is_tcp:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _take(self, frame: Frame) -> None:
         if frame.command == "serverclose":

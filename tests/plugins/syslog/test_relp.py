@@ -14,6 +14,8 @@ from trireme_collector_syslog._senders import MessageRefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_mock import MockerFixture
+
 OFFERS = b"200 OK\nrelp_version=0\nrelp_software=test\ncommands=syslog"
 
 
@@ -232,3 +234,21 @@ def test_a_large_message_waits_for_room(pair: tuple[socket.socket, Peer]) -> Non
     assert got == [Frame(1, "syslog", message)]
     peer.say(1)
     assert sender.send([message]) == (1, None)
+
+
+def test_the_answers_of_a_server_are_acknowledged_at_once(mocker: MockerFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    with ours, theirs:
+        peer = Peer(theirs)
+        sender = RelpSender(ours, window=128, timeout_seconds=5)
+        peer.say(1, OFFERS)
+        sender.open(5)
+        option = mocker.patch.object(socket.socket, "setsockopt")
+        for number in (2, 3):
+            peer.say(number)
+            assert sender.send([b"m"]) == (1, None)
+            # The kernel forgets it, so it has to be said before each answer.
+            assert mocker.call(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1) in option.mock_calls
+            option.reset_mock()
