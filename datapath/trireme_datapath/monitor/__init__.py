@@ -115,7 +115,7 @@ from trireme_datapath.monitor.tables.verdicts import (
     get_policy_action_string,
 )
 
-__all__ = [
+__all__ = [  # noqa: RUF022  sorted as text, the numbers too
     "DEBUG_CAPTURE_LEN",
     "DEBUG_MSG_LEN",
     "DROP_NOTIFY_LEN",
@@ -129,8 +129,8 @@ __all__ = [
     "POLICY_VERDICT_NOTIFY_FLAG_MATCH_TYPE",
     "POLICY_VERDICT_NOTIFY_FLAG_MATCH_TYPE_BIT_OFFSET",
     "POLICY_VERDICT_NOTIFY_LEN",
-    "PROFILE_1_9",
     "PROFILE_1_16",
+    "PROFILE_1_9",
     "RECORDER_CAPTURE_LEN",
     "TRACE_NOTIFY_FLAG_IS_IPV6",
     "TRACE_NOTIFY_V0_LEN",

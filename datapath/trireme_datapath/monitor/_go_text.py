@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["encode_verbose", "escape_json", "ip_text", "json_text", "quoted"]
 
 # Go's encoder keeps these out of JSON, so that it can stand in a page.
-_ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_ESCAPED = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _TO_ESCAPE = re.compile("[<>&\u2028\u2029]")
 # Bytes that are no UTF-8 travel in strings as lone surrogates.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
@@ -45,7 +45,7 @@ def ip_text(packed: bytes) -> str:
 
 def escape_json(text: str) -> str:
     """Escape in finished JSON what Go's encoder escapes beyond the standard."""
-    return text.translate(_ESCAPED) if _TO_ESCAPE.search(text) else text
+    return _TO_ESCAPE.sub(lambda found: _ESCAPED[found[0]], text)
 
 
 def json_text(value: Mapping[str, object] | list[object] | str | int | None) -> str:

@@ -89,5 +89,11 @@ PLAIN_DISPLAY: Final = Display()
 
 
 def link_names(names: Mapping[int, str] | Mapping[str, str] | None) -> Mapping[int, str]:
-    """Take the names of interfaces by number; the number may be written as a string."""
-    return {int(number): name for number, name in (names or {}).items()}
+    """Take the names of interfaces by number; the number may be written as a string.
+
+    A name may hold any bytes: those that are no UTF-8 are replaced.
+    """
+    return {
+        int(number): name.encode(errors="surrogateescape").decode(errors="replace")
+        for number, name in (names or {}).items()
+    }

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from trireme_datapath.monitor.tables.message_types import MessageType
 
-__all__ = ["PROFILE_1_9", "PROFILE_1_16", "Profile", "ProfileName", "find_profile", "get_all_types"]
+__all__ = [  # noqa: RUF022  sorted as text, the numbers too
+    "PROFILE_1_16",
+    "PROFILE_1_9",
+    "Profile",
+    "ProfileName",
+    "find_profile",
+    "get_all_types",
+]
 
 ProfileName = Literal["1.16", "1.9"]
 
