@@ -18,12 +18,25 @@ from trireme_datapath.monitor.dissection._udp import UDP
 if TYPE_CHECKING:
     from trireme_datapath.monitor.dissection._progress import Layer
 
-__all__ = ["packet_fields", "without_defaults"]
+__all__ = ["packet_fields", "whole_text", "without_defaults"]
 
 
 def without_defaults(**fields: object) -> dict[str, object]:
     """Leave out what protobuf leaves out of JSON: numbers that are 0, and empty texts."""
     return {name: value for name, value in fields.items() if value}
+
+
+def whole_text(value: object) -> object:
+    """Replace in all texts of a value what was no UTF-8: protobuf has no other texts."""
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {name: whole_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [whole_text(item) for item in value]
+    return value
 
 
 def packet_fields(packet: bytes) -> dict[str, object]:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 from trireme_datapath.monitor._errors import MessageError
 from trireme_datapath.monitor._hubble_access_log import access_log_flow
-from trireme_datapath.monitor._hubble_layers import packet_fields, without_defaults
+from trireme_datapath.monitor._hubble_layers import (
+    packet_fields,
+    whole_text,
+    without_defaults,
+)
 from trireme_datapath.monitor.display import link_names
 from trireme_datapath.monitor.dissection._addresses import ip_text
 from trireme_datapath.monitor.messages.access_log import decode_log_record_notify
@@ -91,7 +95,7 @@ def hubble_flow(
     except _PacketError as error:
         return {"error": str(error)}
     except MessageError as error:
-        return {"error": f"failed to parse {what}: {error}"}
+        return {"error": whole_text(f"failed to parse {what}: {error}")}
 
 
 class _PacketError(Exception):
@@ -295,7 +299,8 @@ def _socket(message: bytes, ifnames: Mapping[int, str]) -> dict[str, object]:
 
 def _access_log(message: bytes, ifnames: Mapping[int, str]) -> dict[str, object]:
     del ifnames
-    return access_log_flow(decode_log_record_notify(message))
+    flow = access_log_flow(decode_log_record_notify(message))
+    return {name: whole_text(value) for name, value in flow.items()}
 
 
 _FLOWS: dict[
