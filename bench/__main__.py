@@ -8,7 +8,17 @@ import os
 import platform
 import sys
 
-NAMES = ("startup", "decision", "filters", "formats", "syslog", "pipeline", "spool", "packet_path")
+NAMES = (
+    "startup",
+    "decision",
+    "filters",
+    "formats",
+    "syslog",
+    "pipeline",
+    "spool",
+    "packet_path",
+    "monitor",
+)
 
 
 def main() -> int:

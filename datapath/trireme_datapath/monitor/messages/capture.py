@@ -90,7 +90,7 @@ class DebugCapture(Struct, frozen=True, kw_only=True, gc=False):
 
     def dump_verbose(
         self,
-        dissect: bool,  # noqa: FBT001  the order of the seed
+        dissect: bool,  # noqa: FBT001  the order of the original
         data: bytes,
         prefix: str,
         display: Display = PLAIN_DISPLAY,

@@ -56,7 +56,7 @@ def auth_type_name(number: int) -> str:
     return AUTH_TYPES.get(number) or f"Unknown-auth-type-{number}"
 
 
-def get_policy_action_string(verdict: int, audit: bool = False) -> str:  # noqa: FBT001, FBT002  the seed's order
+def get_policy_action_string(verdict: int, audit: bool = False) -> str:  # noqa: FBT001, FBT002  the order of the original
     """Say what a verdict does: ``allow``, ``deny``, ``redirect``, or ``audit``.
 
     Args:
