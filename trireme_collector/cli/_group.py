@@ -15,12 +15,16 @@ from trireme_collector.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COMMAND_GROUP", "PROGRAM", "CommandGroup", "root"]
+__all__ = ["COMMAND_GROUP", "PROGRAM", "CommandGroup", "ReaderGoneError", "root"]
 
 COMMAND_GROUP = "trireme_collector.commands"
 """The entry-point group of commands: a name and a `click.Command`."""
 PROGRAM = "trireme-collector"
 OWN_DISTRIBUTION = "trireme-collector"
+
+
+class ReaderGoneError(Exception):
+    """Whoever read standard output reads no more."""
 
 
 class CommandGroup(click.Group):
@@ -83,6 +87,18 @@ class CommandGroup(click.Group):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command.
+
+        Raises:
+            ReaderGoneError: Nobody reads its output any more. The error itself would make click
+                end the process.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands; those of other distributions are named and not loaded."""

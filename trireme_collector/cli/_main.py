@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trireme_collector.cli import errors
-from trireme_collector.cli._group import PROGRAM, CommandGroup, root
+from trireme_collector.cli._group import PROGRAM, CommandGroup, ReaderGoneError, root
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(words: Sequence[str], *, group: CommandGroup | None = None) -> int:
     try:
         code = (group or root).main(list(words), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGoneError):
         _silence_stdout()
         return ExitCode.OK  # whoever read has read enough
     except (click.Abort, KeyboardInterrupt):

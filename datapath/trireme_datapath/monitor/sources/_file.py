@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from trireme_collector.errors import DatapathError
 from trireme_collector.exit_codes import ExitCode
@@ -13,6 +13,7 @@ from trireme_datapath.monitor.sources._forms import InputForm, decoder_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedIOBase
     from typing import Self
 
     from trireme_datapath.monitor.sources._payload import Event
@@ -65,11 +66,10 @@ class FileSource:
         Raises:
             InputError: It cannot be opened.
         """
+        if self._path == STANDARD_INPUT:
+            return self
         try:
-            if self._path == STANDARD_INPUT:
-                self._descriptor = os.dup(sys.stdin.fileno())
-            else:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             msg = f"{self._path} cannot be opened: {reason}; give a file of messages, or -"
@@ -106,6 +106,8 @@ class FileSource:
 
     def _read(self) -> bytes:
         try:
+            if self._path == STANDARD_INPUT:
+                return cast("BufferedIOBase", sys.stdin.buffer).read1(_PIECE_BYTES)
             return os.read(self._descriptor, _PIECE_BYTES)
         except OSError as error:
             msg = f"{self._path} cannot be read: {error.strerror}; give a file of messages, or -"
