@@ -2,7 +2,7 @@
 
 A record holds no packet, but addresses, ports and flags of the one that opened the flow. Its
 headers are built again from them, behind an Ethernet header without addresses; what is not known,
-such as checksums, is zero.
+such as the checksum of what the headers carry, is zero.
 """
 
 from __future__ import annotations
@@ -201,7 +201,10 @@ def _frame(
     if is_ipv6:
         network = _IPV6.pack(6 << 28, size - header, protocol & 0xFF, _TTL, *addresses)
     else:
-        network = _IPV4.pack(0x45, 0, size, 0, 0, _TTL, protocol & 0xFF, 0, *addresses)
+        fields = 0x45, 0, size, 0, 0, _TTL, protocol & 0xFF
+        # A sum of words in ones' complement is the remainder by 0xFFFF.
+        checksum = 0xFFFF - int.from_bytes(_IPV4.pack(*fields, 0, *addresses)) % 0xFFFF
+        network = _IPV4.pack(*fields, checksum, *addresses)
     return _ETHERNET.pack(_ether_type(is_ipv6=is_ipv6)) + network + transport, is_ipv6
 
 
