@@ -21,6 +21,7 @@ from trireme_datapath.monitor.dissection import (
 )
 from trireme_datapath.monitor.filters import EventFilter, event_filter
 from trireme_datapath.monitor.formatter import Formatter, Seen
+from trireme_datapath.monitor.hubble import hubble_flow
 from trireme_datapath.monitor.messages.access_log import (
     EndpointInfo,
     LogRecordDNS,
@@ -207,6 +208,7 @@ __all__ = [  # noqa: RUF022  sorted as text, the numbers too
     "get_connection_summary",
     "get_dissect_summary",
     "get_policy_action_string",
+    "hubble_flow",
     "log_record_notify_to_verbose",
     "message_type_name",
     "render",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
 
@@ -57,9 +57,12 @@ def _port_names() -> _PortNames:
     return msgspec.json.decode(data, type=_PortNames)
 
 
+@lru_cache(maxsize=1024)
 def port_text(protocol: Literal["sctp", "tcp", "udp"], port: int) -> str:
     """Render a port: ``80(http)``, or the number alone."""
     names = _port_names()
-    by_protocol = {"tcp": names.tcp, "udp": names.udp, "sctp": names.sctp}
-    name = by_protocol[protocol].get(port)
+    if protocol == "tcp":
+        name = names.tcp.get(port)
+    else:
+        name = (names.udp if protocol == "udp" else names.sctp).get(port)
     return str(port) if name is None else f"{port}({name})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
@@ -175,16 +176,21 @@ class TCP:
 
     def fields(self) -> str:
         """Render the fields."""
-        flags = " ".join([f"{name}={bool_text(self.flags & bit)}" for name, bit in _FIELD_FLAGS])
         options = [_option_text(kind, data) for kind, data in self.options]
         return (
             f"Contents={bytes_text(self.contents)} Payload={bytes_text(self.payload)}"
             f" SrcPort={port_text('tcp', self.source_port)}"
             f" DstPort={port_text('tcp', self.destination_port)}"
             f" Seq={self.sequence} Ack={self.acknowledgment} DataOffset={self.data_offset}"
-            f" {flags} Window={self.window} Checksum={self.checksum} Urgent={self.urgent}"
+            f" {_flags_text(self.flags)} Window={self.window} Checksum={self.checksum}"
+            f" Urgent={self.urgent}"
             f" Options={list_text(options)} Padding={bytes_text(self.padding)}"
         )
+
+
+@cache
+def _flags_text(flags: int) -> str:
+    return " ".join([f"{name}={bool_text(flags & bit)}" for name, bit in _FIELD_FLAGS])
 
 
 def _option_text(kind: int, data: bytes) -> str:
