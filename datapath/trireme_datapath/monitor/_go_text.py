@@ -19,6 +19,17 @@ _ESCAPED = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _TO_ESCAPE = re.compile("[<>&\u2028\u2029]")
 # Bytes that are no UTF-8 travel in strings as lone surrogates.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_QUOTED = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
 _MAPPED = bytes(10) + b"\xff\xff"
 _FORMS = msgspec.json.Encoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -59,5 +70,19 @@ def encode_verbose(form: msgspec.Struct) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a text of plain ASCII, as Go's ``%q`` does."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """Quote a text as Go's ``%q`` does."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(map(_quoted_character, text)) + '"'
+
+
+def _quoted_character(character: str) -> str:
+    known = _QUOTED.get(character)
+    if known is not None:
+        return known
+    if character.isprintable():
+        return character
+    number = ord(character)
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

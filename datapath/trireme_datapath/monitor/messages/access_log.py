@@ -13,7 +13,6 @@ from trireme_datapath.monitor.display import PLAIN_DISPLAY, Display, Level
 from trireme_datapath.monitor.gob import (
     GobError,
     bytes_field,
-    decode_gob,
     list_field,
     number_field,
     struct_field,
@@ -28,6 +27,7 @@ from trireme_datapath.monitor.messages._access_log_parts import (
     LogRecordKafka,
     LogRecordL7,
 )
+from trireme_datapath.monitor.messages._inner_stream import read_struct
 
 if TYPE_CHECKING:
     from trireme_datapath.monitor.gob import GobStruct, GobValue
@@ -207,10 +207,8 @@ def decode_log_record_notify(data: bytes) -> LogRecordNotify:
     Raises:
         MessageError: The stream does not hold one.
     """
+    value = read_struct(data)
     try:
-        value = decode_gob(data[1:])
-        if not isinstance(value, dict):
-            raise MessageError(f"gob: expected a struct, found {type(value).__name__}")
         return _record(struct_field(value, "LogRecord") or value)
     except (GobError, URLError) as error:
         raise MessageError(str(error)) from error

@@ -10,7 +10,8 @@ from msgspec import Struct
 from trireme_datapath.monitor._errors import MessageError
 from trireme_datapath.monitor._go_text import json_text
 from trireme_datapath.monitor.display import PLAIN_DISPLAY, Display, Level
-from trireme_datapath.monitor.gob import GobError, decode_gob, number_field, text_field
+from trireme_datapath.monitor.gob import GobError, number_field, text_field
+from trireme_datapath.monitor.messages._inner_stream import read_struct
 from trireme_datapath.monitor.tables.agent_events import agent_event_name
 
 __all__ = ["AgentNotify", "decode_agent_notify"]
@@ -70,10 +71,8 @@ def decode_agent_notify(data: bytes) -> AgentNotify:
     Raises:
         MessageError: The stream does not hold one.
     """
+    value = read_struct(data)
     try:
-        value = decode_gob(data[1:])
-        if not isinstance(value, dict):
-            raise MessageError(f"gob: expected a struct, found {type(value).__name__}")
         number = number_field(value, "Type")
         text = text_field(value, "Text")
     except GobError as error:
