@@ -28,7 +28,7 @@ from trireme_datapath.monitor.dissection._protocols import ETHERNET_TYPES, ip_pr
     ],
 )
 def test_names(protocol: str, port: int, text: str) -> None:
-    assert port_text(protocol, port) == text  # type: ignore[arg-type]  # one of the three
+    assert port_text(protocol, port) == text
 
 
 def test_the_tables_are_those_recorded() -> None:
