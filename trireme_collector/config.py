@@ -44,6 +44,7 @@ from trireme_collector.strict_toml import load_document, nearest
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from trireme_collector.hookspecs import CollectorSpec
     from trireme_collector.pipeline import Pipeline
@@ -67,14 +68,14 @@ _OWN_KEYS = ("type", "delivery", "filter")
 InstanceName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[!-~]{1,255}$",
+        pattern=r"^[!-~]{1,255}$(?!\n)",
         extra={"expected": "1 to 255 visible ASCII characters without a space"},
     ),
 ]
 CollectorName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$(?!\n)",
         extra={"expected": "a name of letters, digits, '-', '_' and '.'"},
     ),
 ]
@@ -146,12 +147,14 @@ class LoadedConfiguration(Generic[ConfigurationT]):
         settings: Its sections; `collectors` has the form of the file there.
         collectors: The collectors, checked by the types of their plugins.
         registry: The plugins that may load.
+        places: Where the table of each collector begins, as ``FILE:LINE:COLUMN``.
     """
 
     path: Path
     settings: ConfigurationT
     collectors: tuple[CollectorConfig, ...]
     registry: Registry
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def resolve(self, path: str) -> Path:
         """Give a path of the file, seen from the directory that the file is in."""
@@ -251,7 +254,14 @@ def load_config(
     if isinstance(tables, dict):
         settings = msgspec.structs.replace(settings, collectors=tables)
     return LoadedConfiguration(
-        path=Path(path), settings=settings, collectors=collectors, registry=registry
+        path=Path(path),
+        settings=settings,
+        collectors=collectors,
+        registry=registry,
+        places={
+            name: "{}:{}:{}".format(document.name, *document.position(("collectors", name)))
+            for name in settings.collectors
+        },
     )
 
 
@@ -289,6 +299,8 @@ def _collectors(
             line, column = document.position((*path, "type"))
             near = "" if plugin in registry.names() else nearest(plugin, registry.names())
             hint = f' (did you mean "{near}"?)' if near else ""
+            if "type" not in table:
+                hint += "; the name of the collector stands for its type, unless type is set"
             complaints.append(
                 f"{document.name}:{line}:{column}: collectors.{name}.type: {error}{hint}"
             )

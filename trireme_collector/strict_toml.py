@@ -67,6 +67,7 @@ REDACTED_WORDS = frozenset(
     }
 )
 
+_TOGETHER = "what does not go together"
 _PLACE = re.compile(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)")
 
 
@@ -168,7 +169,9 @@ class Document:
             except msgspec.ValidationError as error:
                 # Left to msgspec: what a struct's own __post_init__ refuses.
                 reason, _, place = str(error).partition(" - at `$")
-                findings = [Finding((*path, *_parse_place(place)), _value_of(value), reason)]
+                # A struct looks at its fields together; each alone was sound.
+                found = _TOGETHER if isinstance(value, dict) else _value_of(value)
+                findings = [Finding((*path, *_parse_place(place)), found, reason)]
         self._findings.extend(findings)
         return None
 

@@ -46,7 +46,7 @@ def explain(error: OSError, path: Path) -> str:
     if isinstance(error, NotAFileError):
         return "it is neither a file nor a terminal; name a file"
     if isinstance(error, HeldByAnotherError):
-        return "another process writes to it; give each agent a path of its own"
+        return "another agent or collector writes to it; give each a path of its own"
     if isinstance(error, UnsafeError):
         return (
             "everybody may write to its directory, and the file was made by another user or has a"

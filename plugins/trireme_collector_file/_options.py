@@ -35,7 +35,13 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         fsync_interval_seconds: The time for ``interval``; a second at most passes in addition.
     """
 
-    path: Annotated[str, msgspec.Meta(min_length=1)]
+    path: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\x00-\x1f\x7f]{1,4095}$(?!\n)",
+            extra={"expected": "the path of a file, without control characters"},
+        ),
+    ]
     mode: Literal["0600", "0640"] = "0600"
     rotate_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     rotate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -44,3 +50,14 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     compression: Literal["none", "gzip"] = "none"
     fsync: Fsync = Fsync.INTERVAL
     fsync_interval_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would do nothing.
+
+        Raises:
+            ValueError: Files are to be compressed, and none is rotated.
+        """
+        rotates = self.rotate_bytes or self.rotate_seconds or self.rotate_records
+        if self.compression != "none" and not rotates:
+            msg = "rotate_bytes, rotate_seconds or rotate_records beside compression"
+            raise ValueError(msg)

@@ -5,10 +5,7 @@ No message repeats a value: a secret may stand where it does not belong.
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
-import stat
 from typing import Annotated, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,12 +14,10 @@ from msgspec import Meta
 from trireme_collector.strict_toml import REDACTED_WORDS, Unfit, quote
 
 __all__ = [
-    "AuthorityFile",
     "CredentialName",
     "HeaderName",
     "HeaderValue",
     "ProxyUrl",
-    "ReadableFile",
     "SecretHeaderName",
     "Url",
     "VariableName",
@@ -98,6 +93,11 @@ def check_url(value: object) -> None:
 
 
 def _check_proxy(value: object) -> None:
+    if "@" in str(value):
+        raise Unfit(
+            "the URL of a proxy without user and password; one that asks for them cannot be used",
+            found="a URL with credentials",
+        )
     check_url(value)
     parts = urlsplit(str(value))
     if parts.path not in ("", "/") or parts.query:
@@ -107,7 +107,7 @@ def _check_proxy(value: object) -> None:
 def _check_header_name(value: object) -> None:
     name = str(value)
     if not _TOKEN.fullmatch(name):
-        raise Unfit("a header name of letters, digits and '-'", found="other characters")
+        raise Unfit("a header name of letters, digits and '-'", found="another name")
     if remedy := _OWN_HEADERS.get(name.lower()):
         raise Unfit(f"another header; {remedy}", found=f"header {quote(name)}")
 
@@ -143,33 +143,6 @@ def check_header(name: str, value: str) -> None:
     _check_header_value(value)
 
 
-def _check_readable(value: object) -> None:
-    expected = "a file that can be read"
-    try:
-        mode = os.stat(str(value)).st_mode  # noqa: PTH116  a Path hides impossible ones
-        may_read = os.access(str(value), os.R_OK)
-    except FileNotFoundError:
-        found = "the path of a file that does not exist"
-        raise Unfit(f"{expected}; check the path", found=found) from None
-    except (OSError, ValueError):
-        raise Unfit(f"{expected}; check the path", found="a path that cannot be used") from None
-    if not stat.S_ISREG(mode):
-        raise Unfit(f"{expected}; check the path", found="the path of something else")
-    if not may_read:
-        found = "a file that this user may not read"
-        raise Unfit(f"{expected}; give the agent's user the right to", found=found)
-
-
-def _check_authorities(value: object) -> None:
-    _check_readable(value)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=str(value))
-    except (OSError, ValueError):
-        raise Unfit(
-            "a file of certificates in PEM form", found="a file without a usable certificate"
-        ) from None
-
-
 def _check_credential_name(value: object) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}", str(value)):
         raise Unfit("the name of a credential, without '/'", found="another text")
@@ -186,7 +159,5 @@ ProxyUrl: TypeAlias = Annotated[str, Meta(extra={"validate": _check_proxy})]
 HeaderName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_plain_header_name})]
 SecretHeaderName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_header_name})]
 HeaderValue: TypeAlias = Annotated[str, Meta(extra={"validate": _check_header_value})]
-ReadableFile: TypeAlias = Annotated[str, Meta(extra={"validate": _check_readable})]
-AuthorityFile: TypeAlias = Annotated[str, Meta(extra={"validate": _check_authorities})]
 CredentialName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_credential_name})]
 VariableName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_variable_name})]

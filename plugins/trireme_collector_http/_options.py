@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from trireme_collector import option_files  # noqa: TC001  msgspec reads the annotations
 from trireme_collector_http import _checks
 
 __all__ = ["HttpOptions"]
@@ -15,13 +16,14 @@ _Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=300)]
 _UserName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[^\x00-\x1f\x7f:]{1,255}$", extra={"expected": "a user name without ':'"}
+        pattern=r"^[^\x00-\x1f\x7f:]{1,255}$(?!\n)", extra={"expected": "a user name without ':'"}
     ),
 ]
 _ServerName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9.:_-]{1,253}$", extra={"expected": "the name of a host, or an address"}
+        pattern=r"^[A-Za-z0-9.:_-]{1,253}$(?!\n)",
+        extra={"expected": "the name of a host, or an address"},
     ),
 ]
 _RetryStatus: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=499)]
@@ -82,21 +84,21 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     compression: Literal["none", "gzip"] = "none"
     http2: bool = False
     headers: dict[_checks.HeaderName, _checks.HeaderValue] = {}
-    header_files: dict[_checks.SecretHeaderName, _checks.ReadableFile] = {}
-    token_file: _checks.ReadableFile = ""
+    header_files: dict[_checks.SecretHeaderName, option_files.ReadableFile] = {}
+    token_file: option_files.ReadableFile = ""
     token_env: _checks.VariableName = ""
     token_credential: _checks.CredentialName = ""
     user: _UserName = ""
-    password_file: _checks.ReadableFile = ""
+    password_file: option_files.ReadableFile = ""
     password_env: _checks.VariableName = ""
     password_credential: _checks.CredentialName = ""
-    signing_secret_file: _checks.ReadableFile = ""
+    signing_secret_file: option_files.ReadableFile = ""
     signing_secret_env: _checks.VariableName = ""
     signing_secret_credential: _checks.CredentialName = ""
-    ca_file: _checks.AuthorityFile = ""
-    client_certificate_file: _checks.ReadableFile = ""
-    client_key_file: _checks.ReadableFile = ""
-    client_key_password_file: _checks.ReadableFile = ""
+    ca_file: option_files.AuthorityFile = ""
+    client_certificate_file: option_files.CertificateFile = ""
+    client_key_file: option_files.KeyFile = ""
+    client_key_password_file: option_files.ReadableFile = ""
     client_key_password_env: _checks.VariableName = ""
     client_key_password_credential: _checks.CredentialName = ""
     server_name: _ServerName = ""

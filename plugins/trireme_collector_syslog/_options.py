@@ -6,11 +6,13 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from trireme_collector import option_files  # noqa: TC001  msgspec reads the annotations
 from trireme_collector.formats import (
     EXAMPLE_ENTERPRISE_ID,
     SMALLEST_MAX_BYTES,
     Framing,
 )
+from trireme_collector.strict_toml import Unfit
 
 __all__ = ["FacilityName", "SeverityName", "SyslogOptions", "Transport"]
 
@@ -39,29 +41,57 @@ _Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=300)]
 _AppName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[!-~]{1,48}$",
+        pattern=r"^[!-~]{1,48}$(?!\n)",
         extra={"expected": "1 to 48 printable ASCII characters without spaces"},
     ),
 ]
 _HostName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[!-~]{0,255}$",
+        pattern=r"^[!-~]{0,255}$(?!\n)",
         extra={"expected": "at most 255 printable ASCII characters without spaces"},
     ),
 ]
 _ServerName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^([A-Za-z0-9.:_-]{1,253})?$",
+        pattern=r"^([A-Za-z0-9.:_-]{1,253})?$(?!\n)",
         extra={"expected": "the name of a host, or an address"},
     ),
 ]
 
+
 # RFC 5425 section 4.1 and RFC 3164 section 2 name ports; RELP has none of its own, and its
 # servers' documentation uses this one.
 _PORTS = {"unix": 0, "udp": 514, "tcp": 514, "tls": 6514, "relp": 2514, "relp+tls": 2514}
+_LONGEST_HOST = 255
 _TLS_ONLY = ("ca_file", "client_certificate_file", "client_key_file", "server_name")
+
+
+def _check_host(value: object) -> None:
+    # No value is repeated: what stands before an @ may be a password.
+    expected = "the name or the address of a host"
+    text = str(value)
+    if "@" in text:
+        raise Unfit(f"{expected}; syslog knows no user", found="a text with '@'")
+    if "/" in text:
+        raise Unfit(f"{expected}; set transport and port beside it", found="a URL or a path")
+    if text.count(":") == 1:
+        raise Unfit(f"{expected}; set port beside it", found="a text with ':'")
+    if not text.isprintable() or " " in text or not 1 <= len(text) <= _LONGEST_HOST:
+        raise Unfit(f"{expected}, at most 255 printable characters", found="another text")
+
+
+_Address: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{1,107}$(?!\n)",
+        extra={"expected": "the path of a socket, 1 to 107 characters"},
+    ),
+]
+_Host: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_host})]
+_ADDRESS = "/dev/log"
+_HOST = "127.0.0.1"
 
 
 class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,8 +132,8 @@ class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     transport: Transport = "unix"
-    address: Annotated[str, msgspec.Meta(min_length=1, max_length=107)] = "/dev/log"
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    address: _Address = _ADDRESS
+    host: _Host = _HOST
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
     format: Literal["rfc5424", "rfc3164"] = "rfc5424"
     framing: Framing = Framing.OCTET_COUNTING
@@ -121,9 +151,9 @@ class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     resend_window_bytes: Annotated[int, msgspec.Meta(ge=0, le=1_073_741_824)] = 8_388_608
     resend_window_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
     relp_window: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
-    ca_file: str = ""
-    client_certificate_file: str = ""
-    client_key_file: str = ""
+    ca_file: option_files.AuthorityFile = ""
+    client_certificate_file: option_files.CertificateFile = ""
+    client_key_file: option_files.KeyFile = ""
     server_name: _ServerName = ""
     tls_minimum: Literal["1.2", "1.3"] = "1.2"
     verify: bool = True
@@ -145,6 +175,12 @@ class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Raises:
             ValueError: They do.
         """
+        if self.transport == "unix" and (self.host != _HOST or self.port is not None):
+            given_name = "host" if self.host != _HOST else "port"
+            msg = f'transport "udp", "tcp", "tls" or "relp" beside {given_name}'
+            raise ValueError(msg)
+        if self.transport != "unix" and self.address != _ADDRESS:
+            raise ValueError('transport "unix" beside address; the others have host and port')
         if self.client_key_file and not self.client_certificate_file:
             raise ValueError("client_certificate_file beside client_key_file")
         if not self.has_tls:

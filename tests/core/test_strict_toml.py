@@ -344,7 +344,10 @@ MISTAKES = [
             "(did you mean name?)"
         ),
     ),
-    ("[[inner]]\nname = 'bad'", "f:1:1: inner[0]: found a table, expected the name bad is taken"),
+    (
+        "[[inner]]\nname = 'bad'",
+        "f:1:1: inner[0]: found what does not go together, expected the name bad is taken",
+    ),
     ("[table]\na = 'x'", 'f:2:5: table.a: found string "x", expected an integer'),
     ("either = 'x'", 'f:1:10: either: found string "x", expected an integer or an array'),
     ("either = ['x', 1]", "f:1:16: either[1]: found integer 1, expected a string"),

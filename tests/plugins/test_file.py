@@ -188,7 +188,7 @@ def test_a_pipe_is_no_file(make: Callable[..., FileCollector], path: Path) -> No
 def test_two_agents_do_not_share_a_file(make: Callable[..., FileCollector], path: Path) -> None:
     with path.open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match="another process writes to it; give each agent"):
+        with pytest.raises(ConfigError, match="another agent or collector writes to it"):
             make().open()
 
 

@@ -13,7 +13,7 @@ __all__ = ["DeliveryConfig", "WhenFull"]
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 _Directory = Annotated[
-    str, msgspec.Meta(pattern=r"^(/.*)?$", extra={"expected": "an absolute path"})
+    str, msgspec.Meta(pattern=r"^(/.*)?$(?!\n)", extra={"expected": "an absolute path"})
 ]
 
 

@@ -187,11 +187,14 @@ def _check_outputs(
 
     for name, error in loaded.probe_outputs():
         subject = f"collectors.{name}"
+        message = (
+            f"{loaded.places[name]}: {subject}: {error}" if name in loaded.places else str(error)
+        )
         if isinstance(error, DeliveryError):
             # A start goes on: the records wait until the receiver is there.
-            warnings.append(_Finding(subject, str(error), ExitCode.OUTPUT))
+            warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
         elif isinstance(error, ConfigError):
-            problems.append(_Finding(subject, str(error), ExitCode.OUTPUT))
+            problems.append(_Finding(subject, message, ExitCode.OUTPUT))
         else:
             problems.extend(_findings(subject, error))
 

@@ -82,7 +82,10 @@ def test_there_is_no_server_by_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('listen = "0.0.0.0:9464"', "agent.toml:1:1: metrics: found a table, expected a loopback"),
+        (
+            'listen = "0.0.0.0:9464"',
+            "agent.toml:1:1: metrics: found what does not go together, expected",
+        ),
         ('listen = "nowhere"', 'agent.toml:2:10: metrics.listen: found string "nowhere", expected'),
         ('lisen = ""', "did you mean listen?"),
         ('socket_mode = "0666"', 'expected one of "0600", "0660"'),

@@ -354,8 +354,11 @@ def test_the_log_is_json_where_all_is(collected: Callable[..., Collected]) -> No
     collected(refuse=True)
     result = run(DEMO, "--policy", POLICY, "--collector", "kept", "--json")
     assert len(result.stdout.splitlines()) == 15
-    logged, summary = [json.loads(line) for line in result.stderr.splitlines()]
-    assert (logged["event"], logged["collector"]) == ("records_rejected", "kept")
+    *logged, summary = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [(entry["event"], entry["collector"]) for entry in logged] == [
+        ("batch_divided", "kept"),
+        ("records_rejected", "kept"),
+    ]
     assert summary["summary"]["records"] == 15
 
 

@@ -82,7 +82,7 @@ def test_what_counts_as_delivered_with_always_was_synced(tmp_path: Path) -> None
                 Watched.safe = status.st_size
 
     disk = Watched()
-    life = Life(tmp_path / "d", disk, fsync="always", rotate_bytes=0)
+    life = Life(tmp_path / "d", disk, fsync="always", rotate_bytes=0, compression="none")
     collector = life.start()
     assert collector is not None
     for _ in range(3):
@@ -104,7 +104,7 @@ def test_what_counts_as_delivered_with_always_was_synced(tmp_path: Path) -> None
 
 def test_what_was_not_synced_is_cut_off_as_soon_as_that_can_be_done(tmp_path: Path) -> None:
     disk = FaultyDisk()
-    life = Life(tmp_path / "d", disk, fsync="always", rotate_bytes=0)
+    life = Life(tmp_path / "d", disk, fsync="always", rotate_bytes=0, compression="none")
     collector = life.start()
     assert collector is not None
     life.deliver(collector, 2)
