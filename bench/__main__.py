@@ -16,6 +16,7 @@ NAMES = (
     "syslog",
     "pipeline",
     "spool",
+    "outage",
     "packet_path",
     "monitor",
 )
