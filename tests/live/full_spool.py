@@ -62,12 +62,11 @@ def main(directory: Path) -> None:
 
     def settled() -> CollectorStatus:
         end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            (account,) = pipeline.status().collectors
-            if account.spool is not None and account.accepted == given:
-                return account
+        while (account := pipeline.status().collectors[0]).accepted < given:
+            if time.monotonic() > end:
+                raise TimeoutError(account)
             time.sleep(0.01)
-        raise TimeoutError(account)
+        return account
 
     before = report(300)
     fill(directory / "filler")
