@@ -228,6 +228,14 @@ def test_a_pad_at_the_end_is_refused_in_one_profile_only() -> None:
     assert names(packet, "1.9") == ["Ethernet", "IPv6"]
 
 
+@pytest.mark.parametrize("options", [b"\5\5\0\0\0\0", b"\5\2\0\0\0\1"])
+def test_cut_options_are_marked_in_one_profile_only(options: bytes) -> None:
+    packet = ethernet(ipv6(hop_by_hop(options), 0), 0x86DD)
+    assert names(packet) == names(packet, "1.9") == ["Ethernet"]
+    assert is_truncated(packet)
+    assert not is_truncated(packet, "1.9")
+
+
 def test_options_of_nested_headers_add_up_in_one_profile_only() -> None:
     options = hop_by_hop(b"\1\1\0\1\1\0")
     inner = ipv6(hop_by_hop(b"\1\1\0\1\1\0") + tcp(), 0)

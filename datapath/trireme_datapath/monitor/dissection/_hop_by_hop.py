@@ -82,8 +82,7 @@ class HopByHop:
             kind = data[at]
             # 1.9 reads no length for a pad of one byte, and so can find it at the very end.
             if at + 2 > size and not (self._progress.is_1_9 and kind == _PAD1):
-                self._progress.truncated = True
-                error = "IPv6 header option too small"
+                error = self._cut("IPv6 header option too small")
                 break
             count += 1
             if kind == _PAD1:
@@ -93,8 +92,7 @@ class HopByHop:
                 continue
             following = at + 2 + data[at + 1]
             if following > size:
-                self._progress.truncated = True
-                error = "IPv6 header TLV option too small"
+                error = self._cut("IPv6 header TLV option too small")
                 count -= 1
                 break
             if self._option_count + count <= MAX_SHOWN:
@@ -104,6 +102,12 @@ class HopByHop:
             at = following
         self._option_count += count
         self._progress.options_left = left - count
+        return error
+
+    def _cut(self, error: str) -> str:
+        # 1.9 checks no length and is stopped by the runtime, too late to say so.
+        if not self._progress.is_1_9:
+            self._progress.truncated = True
         return error
 
     def jumbo_length(self) -> tuple[int, str]:
