@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "cilium-monitor.md"
 NAMES = ROOT / "tests" / "data" / "monitor" / "go_names.txt"
 
-ROWS = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", PAGE.read_text("utf-8"), re.MULTILINE))
+TABLE = PAGE.read_text("utf-8").partition("## Names of the original")[2]
+ROWS = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", TABLE, re.MULTILINE))
 
 
 def find(name: str) -> object:

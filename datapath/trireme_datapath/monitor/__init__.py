@@ -22,6 +22,7 @@ from trireme_datapath.monitor.dissection import (
 from trireme_datapath.monitor.filters import EventFilter, event_filter
 from trireme_datapath.monitor.formatter import Formatter, Seen
 from trireme_datapath.monitor.hubble import hubble_flow
+from trireme_datapath.monitor.messages._kinds import Message, decode_message
 from trireme_datapath.monitor.messages.access_log import (
     EndpointInfo,
     LogRecordDNS,
@@ -50,7 +51,6 @@ from trireme_datapath.monitor.messages.drop import (
     decode_drop_notify,
     drop_notify_to_verbose,
 )
-from trireme_datapath.monitor.messages.kinds import Message, decode_message
 from trireme_datapath.monitor.messages.policy_verdict import (
     POLICY_EGRESS,
     POLICY_INGRESS,

@@ -9,7 +9,7 @@ from trireme_datapath.monitor._errors import MessageError
 from trireme_datapath.monitor._go_text import json_text
 from trireme_datapath.monitor.display import Display, Level, Mode, link_names
 from trireme_datapath.monitor.filters import filter_of
-from trireme_datapath.monitor.messages.kinds import kinds_of
+from trireme_datapath.monitor.messages._kinds import NO_TYPE, kinds_of
 from trireme_datapath.monitor.profiles import find_profile
 from trireme_datapath.monitor.tables.message_types import message_type_name
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trireme_datapath.monitor.filters import EventFilter
-    from trireme_datapath.monitor.messages.kinds import Kind, Message
+    from trireme_datapath.monitor.messages._kinds import Kind, Message
     from trireme_datapath.monitor.profiles import Profile
 
 __all__ = ["Formatter", "Seen"]
@@ -38,7 +38,7 @@ class Seen:
     """What a formatter has seen.
 
     Attributes:
-        messages: How many messages came, by the name of their type.
+        types: How many messages came, by the number of their type.
         filtered: How many of them the filter held back.
         malformed: How many of them could not be read.
         lost: How many messages were lost on the way.
@@ -116,7 +116,8 @@ class Formatter:
         """
         if not data:
             self.seen.malformed += 1
-            return self._error("", "a message without a byte has no type", cpu) * self.fixed
+            # Cilium ends here, and has printed nothing.
+            return self._error("", NO_TYPE, cpu) if self.fixed else ""
         number = data[0]
         self.seen.types[number] += 1
         kind = self._kinds.get(number)

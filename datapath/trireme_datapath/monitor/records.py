@@ -29,10 +29,10 @@ from trireme_datapath.monitor._record_parts import (
     view,
 )
 from trireme_datapath.monitor.display import link_names
+from trireme_datapath.monitor.messages._kinds import decode_message
 from trireme_datapath.monitor.messages.access_log import LogRecordNotify
 from trireme_datapath.monitor.messages.agent import AgentNotify
 from trireme_datapath.monitor.messages.drop import DropNotify
-from trireme_datapath.monitor.messages.kinds import decode_message
 from trireme_datapath.monitor.messages.policy_verdict import (
     POLICY_VERDICT_NOTIFY_LEN,
     PolicyVerdictNotify,
@@ -145,6 +145,10 @@ class MonitorRecords:
         self._ifnames = link_names(ifnames)
         self._flows: Collection[str] = frozenset(chosen.flows)
         self._packets: Collection[str] = frozenset(chosen.packets)
+
+    def name_interfaces(self, ifnames: Mapping[int, str]) -> None:
+        """Take the names of interfaces by number, in place of those that were known."""
+        self._ifnames = dict(ifnames)
 
     def records(self, data: bytes) -> list[Record]:
         """Give the records of a message.

@@ -18,7 +18,7 @@ __all__ = ["render", "render_stream"]
 
 
 def render(
-    message: bytes,
+    message: bytes | bytearray | memoryview,
     *,
     profile: str | Profile = "1.16",
     mode: str | Mode = Mode.INFO,
@@ -40,11 +40,11 @@ def render(
         ValueError: There is no such profile or mode.
     """
     formatter = Formatter(profile=profile, mode=mode, ifnames=ifnames, fixed=fixed)
-    return formatter.message(message, cpu)
+    return formatter.message(bytes(message), cpu)
 
 
 def render_stream(
-    data: bytes,
+    data: bytes | bytearray | memoryview,
     *,
     profile: str | Profile = "1.16",
     mode: str | Mode = Mode.INFO,
@@ -70,7 +70,7 @@ def render_stream(
     formatter = Formatter(profile=profile, mode=mode, ifnames=ifnames, filter=filter, fixed=fixed)
     session = SessionDecoder(keep_previous=not fixed)
     texts = []
-    for event in session.receive(data):
+    for event in session.receive(bytes(data)):
         if not isinstance(event, Payload):
             continue
         if event.type == PayloadType.SAMPLE:

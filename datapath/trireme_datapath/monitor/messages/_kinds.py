@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
     from trireme_datapath.monitor.display import Display
 
-__all__ = ["Kind", "Message", "Notification", "decode_message", "kinds_of"]
+__all__ = ["NO_TYPE", "Kind", "Message", "Notification", "decode_message", "kinds_of"]
+
+NO_TYPE: Final = "a message without a byte has no type"
 
 Message = (
     DropNotify
@@ -198,7 +200,7 @@ def decode_message(data: bytes, profile: str | Profile = PROFILE_1_16) -> Messag
         MessageError: It is empty, of an unknown type, or cannot be read.
     """
     if not data:
-        raise MessageError("a message without a byte has no type")
+        raise MessageError(NO_TYPE)
     kind = kinds_of(find_profile(profile)).get(data[0])
     if kind is None:
         raise MessageError(f"unknown message type {data[0]}")
