@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig, WhenFull
+from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig
 from trireme_collector.delivery.spool import crash_points
 from trireme_collector.delivery.spool._account import Account
 from trireme_collector.delivery.spool._damage import DamageKeeper
 from trireme_collector.delivery.spool._directory import lock_directory, prepare_directory
 from trireme_collector.delivery.spool._files import NO_SPACE, Files
-from trireme_collector.delivery.spool._frames import HEAD_BYTES, encode_frames
+from trireme_collector.delivery.spool._frames import encode_frames
 from trireme_collector.delivery.spool._ledger import Ledger
 from trireme_collector.delivery.spool._log import SegmentLog
 from trireme_collector.delivery.spool._portions import split_payloads
 from trireme_collector.delivery.spool._reader import LOST_MISSING, SpoolReader, StartAt
 from trireme_collector.delivery.spool._recovery import Recovery, recover
+from trireme_collector.delivery.spool._room import Room
 from trireme_collector.delivery.spool._status import (
-    DROPPED_FULL,
     DROPPED_IO_ERROR,
     DROPPED_NO_SPACE,
     DROPPED_OVERSIZE,
@@ -80,6 +79,7 @@ class Spool:
         self._syncs = config.fsync is not FsyncMode.NEVER
         self._ledger = Ledger(files, self.log, self.lock, found.state, syncs=self._syncs)
         self._readers: dict[str, SpoolReader] = {}
+        self._room = Room(self.log, self._ledger, self._readers, config)
         self._sync_at_ns: int | None = None
         self._retry_at_ns = 0
         self._write_failures = self._sync_failures = 0
@@ -255,7 +255,7 @@ class Spool:
         self._ledger.save_synced()
         with self.lock:
             self.log.retry_removals()
-            self._remove_before(min(self._ledger.lowest(), self._ledger.synced_lowest))
+            self._room.remove_before(min(self._ledger.lowest(), self._ledger.synced_lowest))
             self.log.settle_doubt(self._ledger.lowest())
         return self._sync_at_ns
 
@@ -327,8 +327,8 @@ class Spool:
     def _append(self, portion: Sequence[bytes]) -> None:
         log = self.log
         data = encode_frames(portion, log.next_sequence, log.seed)
-        if log.total_bytes + log.room_needed(len(data)) > self._config.max_bytes:
-            portion = self._fit(portion, len(data))
+        if not self._room.is_enough(len(data)):
+            portion = self._room.fit(portion, len(data))
             if not portion:
                 return
             data = encode_frames(portion, log.next_sequence, log.seed)
@@ -339,64 +339,10 @@ class Spool:
                 self._write_failures += 1
                 self._last_error = str(error)
                 full = error.errno in NO_SPACE
-                if full and (self._remove_passed() or self._drop_oldest()):
+                if full and self._room.make():
                     continue
                 self._ledger.refuse(len(portion), DROPPED_NO_SPACE if full else DROPPED_IO_ERROR)
             return
-
-    def _fit(self, portion: Sequence[bytes], size: int) -> Sequence[bytes]:
-        """Make room as the policy says; give the records for which there is room."""
-        log = self.log
-        allowed = self._config.max_bytes
-        while log.total_bytes + log.room_needed(size) > allowed:
-            if not (self._remove_passed() or self._drop_oldest()):
-                break
-        room = allowed - log.total_bytes - (log.room_needed(size) - size)
-        count = 0
-        for payload in portion:
-            room -= len(payload) + HEAD_BYTES
-            if room < 0:
-                break
-            count += 1
-        if count < len(portion):
-            self._ledger.refuse(len(portion) - count, DROPPED_FULL)
-        return portion[:count]
-
-    def _drop_oldest(self) -> bool:
-        """Give up the oldest segment if the policy says so; say whether there is room now."""
-        segments = self.log.segments
-        if self._config.when_full is not WhenFull.DROP_OLDEST or len(segments) < 2:
-            return False
-        end = segments[1].first
-        for name, account in self._ledger.accounts.items():
-            reader = self._readers.get(name)
-            if reader is None:
-                account.lose(account.position, end, DROPPED_FULL)
-            else:
-                reader.lose_oldest(end, DROPPED_FULL)
-        self._ledger.save()
-        reach(CrashPoint.DROP_COUNTED)
-        self.log.remove(segments[0])
-        return True
-
-    def _remove_passed(self) -> bool:
-        """Remove the segments that every reader has passed; say whether there were any."""
-        lowest = self._ledger.lowest()
-        segments = self.log.segments
-        if len(segments) < 2 or segments[1].first > lowest:
-            return False
-        # After a loss of power an older position must not miss what was delivered.
-        if self._ledger.synced_lowest < lowest and not self._ledger.save_for_room():
-            return False
-        return self._remove_before(lowest)
-
-    def _remove_before(self, lowest: int) -> bool:
-        victims = [one for one, two in pairwise(self.log.segments) if two.first <= lowest]
-        for victim in victims:
-            reach(CrashPoint.REMOVE_BEGUN)
-            self.log.remove(victim)
-            reach(CrashPoint.REMOVE_DONE)
-        return bool(victims)
 
     def _sync(self, now_ns: int) -> None:
         if self.log.is_synced:
