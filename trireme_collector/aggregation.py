@@ -38,7 +38,8 @@ class AggregationKey(enum.StrEnum):
     FULL = "full"
     """The seed's fields, and context, namespace, protocol, both policies and the revision."""
     SEED = "seed"
-    """Exactly the fields of the seed's hash: ids, addresses, port, actions, reason, URI."""
+    """Exactly the fields of the seed's hash: ids, addresses, port, actions, reason, URI. Records
+    about flows opened before, which the seed does not know, are merged with their like."""
 
 
 class AggregationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +147,7 @@ def _seed_key(record: FlowRecord) -> _Key:
         record.observed_action,
         record.drop_reason,
         destination.uri,
+        record.phase,
     )
 
 
@@ -167,6 +169,7 @@ def _full_key(record: FlowRecord) -> _Key:
         record.policy_id,
         record.observed_policy_id,
         record.policy_revision,
+        record.phase,
     )
 
 
@@ -179,6 +182,10 @@ def _merge(first: FlowRecord, other: FlowRecord) -> FlowRecord:
         start_time_ns=_first(first.start_time_ns, other.start_time_ns),
         end_time_ns=_last(first.end_time_ns, other.end_time_ns),
         tcp_flags=_union(first.tcp_flags, other.tcp_flags),
+        source_packets=_sum(first.source_packets, other.source_packets),
+        source_bytes=_sum(first.source_bytes, other.source_bytes),
+        destination_packets=_sum(first.destination_packets, other.destination_packets),
+        destination_bytes=_sum(first.destination_bytes, other.destination_bytes),
     )
 
 

@@ -39,6 +39,8 @@ class BatchDoor:
             interface=packet.indev or packet.outdev,
             copy_range=copy_range,
             denied=core.denied_verdict(packet.mark),
+            accepted_mark=core.accepted_mark(packet.mark),
+            origin=core.origin(packet),
         )
         self._lanes.append((lane, packet))
         return lane
@@ -151,4 +153,4 @@ class BatchDoor:
         flags = tcp_word & 0xFF if protocol == TCP else 0
         if ruling.add(int.from_bytes(source_port), total, flags, now_ns):
             self._pending.append(ruling)
-        return core.open(lane.way, key, ruling, now_ns)
+        return core.open(lane.way, key, ruling, now_ns, lane.origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from trireme_datapath.flows import Flow, FlowState, FlowTable, reverse_key
+from trireme_datapath.flows import Flow, FlowState, FlowTable, Origin, reverse_key
 from trireme_datapath.identity import OPENING_FLAGS, SYN
 from trireme_datapath.judgement import Judge
 from trireme_datapath.packets import Verdict
@@ -14,12 +14,15 @@ from trireme_datapath.units import Way, Ways
 
 if TYPE_CHECKING:
     from trireme_collector.records import FlowDropReason, FlowRecord
+    from trireme_datapath.accounting import ConnectionAccount
     from trireme_datapath.judgement import FlowTuple
+    from trireme_datapath.packets import QueuedPacket
     from trireme_datapath.policy import CompiledPolicy
 
 __all__ = ["EngineCore"]
 
 _FIN_RST: Final = 0x05
+_MAX_ORIGINS: Final = 4_096  # hooks x interfaces x marks; beyond it, flows no longer share them
 # Plain numbers: a member of an enumeration costs a look-up on every new flow.
 _NEW: Final = int(FlowState.NEW)
 _DENIED: Final = int(FlowState.DENIED)
@@ -32,6 +35,7 @@ class EngineCore:
         policy: The compiled policy.
         max_flows: How many flows are kept.
         refuse_mark: The bit that sends packets of rejected flows round again, None to drop them.
+        accept_mark: The bit that accepted packets get, None to leave their mark.
 
     Attributes:
         policy: The policy in force.
@@ -39,14 +43,27 @@ class EngineCore:
         flows: The flow table.
         ways: Finds out what hook, interfaces and mark say about the units of a packet.
         counters: What was done, by name.
+        counted: Whether the kernel counts the packets of accepted flows.
+        account: The account of what they carried, if one is kept.
     """
 
-    def __init__(self, policy: CompiledPolicy, *, max_flows: int, refuse_mark: int | None) -> None:
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        *,
+        max_flows: int,
+        refuse_mark: int | None,
+        accept_mark: int | None = None,
+    ) -> None:
         """Start without flows."""
         self.counters: Counter[str] = Counter()
         self.flows = FlowTable(max_flows)
         self.revision = -1
+        self.counted = False
+        self.account: ConnectionAccount | None = None
         self._refuse_mark = refuse_mark
+        self._accept_mark = accept_mark
+        self._origins: dict[tuple[int, str, str, int, bool], Origin] = {}
         self.enforce(policy)
 
     def enforce(self, policy: CompiledPolicy) -> None:
@@ -55,6 +72,11 @@ class EngineCore:
         self.revision += 1
         self.ways = Ways(policy, self.flows)
         self._judge = Judge(policy)
+
+    def accepted_mark(self, mark: int) -> int | None:
+        """Give the new mark of a packet that was judged and accepted, None to leave it."""
+        accept = self._accept_mark
+        return None if accept is None else mark | accept
 
     def denied_verdict(self, mark: int) -> tuple[Verdict, int | None]:
         """Say what becomes of a packet of a rejected flow, and its new mark."""
@@ -83,15 +105,23 @@ class EngineCore:
             outcome = self._judge.rule(flow, source_unit, destination_unit, interface)
         else:
             outcome = self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
-        return Ruling.about(flow, outcome)
+        return Ruling.about(flow, outcome, counted=self.counted and not outcome.denied)
 
-    def open(
-        self, way: Way, key: bytes, ruling: Ruling, now_ns: int, *, forward: bool = True
-    ) -> Flow:
+    def origin(self, packet: QueuedPacket, *, forward: bool = True) -> Origin:
+        """Give the origin of a flow that this packet opens."""
+        where = (packet.hook, packet.indev, packet.outdev, packet.mark, forward)
+        origin = self._origins.get(where)
+        if origin is None:
+            if len(self._origins) >= _MAX_ORIGINS:
+                self._origins.clear()
+            origin = self._origins[where] = Origin(*where)
+        return origin
+
+    def open(self, way: Way, key: bytes, ruling: Ruling, now_ns: int, origin: Origin) -> Flow:
         """Put a flow that was judged into the table, under the key of its client's packets."""
         protocol, denied = ruling.protocol, ruling.denied
         zone, reverse_zone = way.zone, way.reverse_zone
-        if not forward:
+        if not origin.forward:
             zone, reverse_zone = reverse_zone, zone
         flow = Flow(
             key=key,
@@ -103,6 +133,7 @@ class EngineCore:
             state=_DENIED if denied else _NEW,
             revision=self.revision,
             last_seen_ns=now_ns,
+            origin=origin,
         )
         self.flows.insert(zone.table(protocol), flow)
         if way.one_way and not denied:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from msgspec import Meta, Struct
 
 from trireme_collector.records import FlowDropReason
+from trireme_datapath.accounting import AccountLimits, ConnectionAccount
 from trireme_datapath.batch import BatchDoor
 from trireme_datapath.core import EngineCore
 from trireme_datapath.flows import Flow, FlowState, reverse_key
@@ -27,9 +28,10 @@ from trireme_datapath.reports import DropReporter
 from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from trireme_collector.records import Record
+    from trireme_datapath.kernel.marks import ConnectionMark
     from trireme_datapath.lanes import FastRow, Lane
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.units import Way
@@ -60,6 +62,7 @@ class EngineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 _DEFAULT_LIMITS: Final = EngineLimits()
+_DEFAULT_ACCOUNT: Final = AccountLimits()
 
 
 class Engine:
@@ -71,6 +74,8 @@ class Engine:
         refuse_mark: A bit of the packet mark. When it is given, packets of rejected flows are not
             dropped but sent round again with this bit, so that a kernel rule answers the client
             with a reset or an ICMP error.
+        accept_mark: Another bit. When it is given, packets that were judged and accepted get it,
+            so that a kernel rule marks their connection and leaves the rest of it to the kernel.
 
     Attributes:
         counters: What was done, by name; the names are listed in the datapath reference.
@@ -83,9 +88,15 @@ class Engine:
         limits: EngineLimits = _DEFAULT_LIMITS,
         *,
         refuse_mark: int | None = None,
+        accept_mark: int | None = None,
     ) -> None:
         """Start without flows."""
-        self._core = EngineCore(policy, max_flows=limits.max_flows, refuse_mark=refuse_mark)
+        self._core = EngineCore(
+            policy,
+            max_flows=limits.max_flows,
+            refuse_mark=refuse_mark,
+            accept_mark=accept_mark,
+        )
         self._batch = BatchDoor(self._core)
         self._fragments = FragmentTable(limits.max_fragments)
         self._reporter = DropReporter(limits.max_packet_reports_per_second)
@@ -148,7 +159,33 @@ class Engine:
         Call it after each drained batch and at least once a second.
         """
         self.flows.sweep(now_ns)
-        return self._batch.take_records()
+        records = self._batch.take_records()
+        if self._core.account is not None:
+            records += self._core.account.take_records(now_ns)
+        return records
+
+    def keep_account(
+        self,
+        limits: AccountLimits = _DEFAULT_ACCOUNT,
+        *,
+        mark: ConnectionMark | None = None,
+        is_local: Callable[[bytes], bool] = lambda _: False,
+    ) -> ConnectionAccount:
+        """Report what accepted flows carry, from what the kernel says about connections.
+
+        From now on the record of an accepted flow says nothing about packets; those that follow
+        do. Call it once, before the first packet.
+
+        Args:
+            limits: How often, and how much is remembered.
+            mark: The mark that accepted connections get, if the backend sets one.
+            is_local: Whether a packed address is one of this host; for connections that were
+                accepted before this engine was made.
+
+        Returns:
+            Where to hand what the kernel says.
+        """
+        return ConnectionAccount(self._core, limits, mark, is_local)
 
     # The clear door.
 
@@ -228,7 +265,10 @@ class Engine:
             self.counters["packets_denied"] += 1
             verdict, mark = self._core.denied_verdict(packet.mark)
             return Decision(verdict=verdict, mark=mark, records=records)
-        return Decision(verdict=Verdict.ACCEPT, records=records) if records else _ACCEPT
+        mark = self._core.accepted_mark(packet.mark)
+        if not records and mark is None:
+            return _ACCEPT
+        return Decision(verdict=Verdict.ACCEPT, mark=mark, records=records)
 
     def _open_judged(
         self, packet: QueuedPacket, decoded: Packet, way: Way, key: bytes, now_ns: int
@@ -243,10 +283,11 @@ class Engine:
         if not isinstance(ruling, Ruling):
             if ruling:
                 self.counters["packets_unmatched_accepted"] += 1
-                return _ACCEPT
+                return self._decide(packet, denied=False)
             return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
         ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
-        flow = self._core.open(way, key, ruling, now_ns, forward=forward)
+        origin = self._core.origin(packet, forward=forward)
+        flow = self._core.open(way, key, ruling, now_ns, origin)
         return flow, self._core.report(ruling)
 
     def _judge_again(
@@ -261,6 +302,8 @@ class Engine:
             self.flows.remove(flow)
             return None, None
         changed = ruling.denied != flow.denied
+        if self._core.account is not None:
+            self._core.account.change(flow, ruling, now_ns)
         flow.ruling, flow.denied, flow.revision = ruling, ruling.denied, self._core.revision
         if not changed:
             return flow, None

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "TIMEOUTS_NS",
     "Flow",
+    "FlowAccount",
     "FlowState",
     "FlowTable",
+    "Origin",
     "Zone",
     "is_icmp_answer",
     "reverse_key",
@@ -75,6 +77,40 @@ _OPEN: Final = int(FlowState.OPEN)
 _GONE: Final = -1  # the protocol of a flow that left the table but not yet the order
 
 
+class Origin(Struct, frozen=True, gc=False):
+    """Where the packet was queued that opened a flow; flows share them.
+
+    Attributes:
+        hook: The hook.
+        indev: The interface it came in by.
+        outdev: The interface it left by.
+        mark: Its packet mark.
+        forward: Whether the client sent it.
+    """
+
+    hook: int
+    indev: str
+    outdev: str
+    mark: int
+    forward: bool = True
+
+
+class FlowAccount(Struct, kw_only=True, gc=False):
+    """What was reported of an accepted flow that the kernel counts.
+
+    Attributes:
+        ruling: Under which it was opened: its records say so.
+        reported: Packets and bytes of the client and of the server, in this order.
+        reported_ns: When that was.
+        ended: Whether it was reported as ended.
+    """
+
+    ruling: Ruling
+    reported: tuple[int, int, int, int]
+    reported_ns: int
+    ended: bool = False
+
+
 class Flow(Struct, kw_only=True, gc=False):
     """One flow, oriented from client to server.
 
@@ -92,6 +128,8 @@ class Flow(Struct, kw_only=True, gc=False):
         last_seen_ns: When the last of them was seen.
         answered: Whether it stands under the key of its answers too.
         passed_over: How many packets it had when it was last passed over for eviction.
+        origin: Where its first packet was queued.
+        account: What was reported of it, None if nothing.
     """
 
     key: bytes
@@ -107,6 +145,8 @@ class Flow(Struct, kw_only=True, gc=False):
     bytes: int = 0
     answered: bool = False
     passed_over: int = 0
+    origin: Origin | None = None
+    account: FlowAccount | None = None
 
     def expired(self, now_ns: int) -> bool:
         """Whether it was idle for longer than its state allows."""
@@ -142,6 +182,12 @@ class FlowTable:
     Args:
         max_flows: How many are kept. Beyond, the one looked at longest ago goes, unanswered ones
             first, so that a flood of new flows does not push out the connections.
+
+    Attributes:
+        patience_ns: How long accepted flows are kept at least: longer than their time-outs where
+            somebody else sees their packets.
+        departed: Gets each flow that expired or made room, and whether it made room; nobody
+            wants to know while it is None.
     """
 
     def __init__(self, max_flows: int) -> None:
@@ -150,6 +196,8 @@ class FlowTable:
         self.zones: list[Zone] = []
         self.evicted = 0
         self.expired = 0
+        self.patience_ns = 0
+        self.departed: list[tuple[Flow, bool]] | None = None
         self._by_selection: dict[Hashable, Zone] = {}
         self._order: deque[Flow] = deque()
         self._gone = 0
@@ -192,6 +240,15 @@ class FlowTable:
         flow.protocol = _GONE
         self._gone += 1
 
+    def find(self, protocol: int, key: bytes) -> Flow | None:
+        """Find the flow that a client opened with this key, whatever zone it is in."""
+        for zone in self.zones:
+            table = zone.tables.get(protocol)
+            flow = None if table is None else table.get(key)
+            if flow is not None and flow.key == key:
+                return flow
+        return None
+
     def sweep(self, now_ns: int) -> None:
         """Forget idle flows: each call looks at a share of the table, at all of it in 15 s."""
         elapsed = now_ns - self._swept_ns
@@ -207,9 +264,13 @@ class FlowTable:
             flow = order.popleft()
             if flow.protocol == _GONE:
                 self._gone -= 1
-            elif flow.expired(now_ns):
+            elif flow.expired(now_ns) and (
+                flow.denied or now_ns - flow.last_seen_ns > self.patience_ns
+            ):
                 self._unlink(flow)
                 self.expired += 1
+                if self.departed is not None:
+                    self.departed.append((flow, False))
             else:
                 order.append(flow)
 
@@ -228,6 +289,8 @@ class FlowTable:
         else:
             self._unlink(flow)
             self.evicted += 1
+            if self.departed is not None:
+                self.departed.append((flow, True))
 
     def _unlink(self, flow: Flow) -> None:
         protocol, key = flow.protocol, flow.key

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trireme_datapath.flows import Origin
     from trireme_datapath.packets import Verdict
     from trireme_datapath.rulings import Ruling
     from trireme_datapath.units import Way
@@ -56,6 +57,7 @@ class Lane:
     Attributes:
         way: What hook, interfaces and mark say about the units.
         interface: The interface that records name.
+        origin: The origin of the flows that its packets open.
         tables: The flows of the fast protocols by protocol number.
         reverse_tables: The same for packets in the other direction.
         memories: Remembered rulings of the fast protocols.
@@ -67,11 +69,13 @@ class Lane:
         header_bytes: Length of the IP header: 20 or 40.
         expected: By IP total length, the length field of a whole payload attribute, byte
             swapped as `FastRow` has it; -1 where the packet is too short for the fast door.
+        accepted_mark: The mark that accepted packets get, None to leave it.
         denied_verdict: What becomes of packets of rejected flows.
         denied_mark: The mark that they get, None to leave it.
     """
 
     __slots__ = (
+        "accepted_mark",
         "denied_mark",
         "denied_verdict",
         "expected",
@@ -79,6 +83,7 @@ class Lane:
         "interface",
         "kind_mask",
         "memories",
+        "origin",
         "reverse_tables",
         "split",
         "tables",
@@ -95,9 +100,13 @@ class Lane:
         interface: str,
         copy_range: int,
         denied: tuple[Verdict, int | None],
+        accepted_mark: int | None,
+        origin: Origin,
     ) -> None:
         """Lay out the tables; `copy_range` is how many bytes of a packet the kernel copies."""
         self.interface = interface
+        self.origin = origin
+        self.accepted_mark = accepted_mark
         self.denied_verdict, self.denied_mark = denied
         if version == 4:
             self.split = _SPLIT_4

@@ -38,6 +38,8 @@ class Ruling(Struct, kw_only=True, gc=False):
         start_ns: When the first was opened, nanoseconds since 1970 UTC.
         end_ns: When the last was opened.
         tcp_flags: The union of the TCP flags of those packets.
+        counted: Whether the kernel counts the packets of these flows: then it alone says how many.
+        ends: The client's address as text and the server's end, once a record needed them.
     """
 
     outcome: Outcome
@@ -53,9 +55,11 @@ class Ruling(Struct, kw_only=True, gc=False):
     start_ns: int = 0
     end_ns: int = 0
     tcp_flags: int = 0
+    counted: bool = False
+    ends: tuple[str, EndPoint] | None = None
 
     @classmethod
-    def about(cls, flow: FlowTuple, outcome: Outcome) -> Ruling:
+    def about(cls, flow: FlowTuple, outcome: Outcome, *, counted: bool = False) -> Ruling:
         """Make the ruling of a flow that was judged."""
         return cls(
             outcome=outcome,
@@ -64,6 +68,7 @@ class Ruling(Struct, kw_only=True, gc=False):
             destination=flow.destination,
             port=flow.port,
             protocol=flow.protocol,
+            counted=counted,
         )
 
     def add(self, source_port: int, size_bytes: int, tcp_flags: int, now_ns: int) -> bool:
@@ -88,18 +93,13 @@ class Ruling(Struct, kw_only=True, gc=False):
     def take_record(self) -> FlowRecord:
         """Give the record of the flows since the last one, and start anew."""
         outcome = self.outcome
-        client_id, client_type = outcome.client
-        server_id, server_type = outcome.server
         protocol = self.protocol
+        counted = self.counted
         record = FlowRecord(
             context_id=outcome.context_id,
             namespace=outcome.namespace,
-            source=EndPoint(
-                id=client_id, ip=_text(self.source), type=client_type, port=self.source_port
-            ),
-            destination=EndPoint(
-                id=server_id, ip=_text(self.destination), type=server_type, port=self.port
-            ),
+            source=self.client(self.source_port),
+            destination=self.server,
             tags=outcome.tags,
             drop_reason=outcome.drop_reason,
             policy_id=outcome.policy_id,
@@ -108,8 +108,8 @@ class Ruling(Struct, kw_only=True, gc=False):
             action=outcome.action,
             observed_action=outcome.observed_action,
             l4_protocol=protocol,
-            packets=self.packets,
-            bytes=self.bytes,
+            packets=UNSET if counted else self.packets,
+            bytes=UNSET if counted else self.bytes,
             start_time_ns=self.start_ns,
             end_time_ns=self.end_ns,
             direction=outcome.direction,
@@ -119,6 +119,24 @@ class Ruling(Struct, kw_only=True, gc=False):
         )
         self.count = self.packets = self.bytes = 0
         return record
+
+    def client(self, port: int) -> EndPoint:
+        """Give the client's end, with one of its ports."""
+        name, kind = self.outcome.client
+        return EndPoint(id=name, ip=self._ends()[0], type=kind, port=port)
+
+    @property
+    def server(self) -> EndPoint:
+        """Give the server's end."""
+        return self._ends()[1]
+
+    def _ends(self) -> tuple[str, EndPoint]:
+        ends = self.ends
+        if ends is None:
+            name, kind = self.outcome.server
+            server = EndPoint(id=name, ip=_text(self.destination), type=kind, port=self.port)
+            ends = self.ends = (_text(self.source), server)
+        return ends
 
 
 def _text(address: bytes) -> str:

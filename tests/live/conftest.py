@@ -16,6 +16,7 @@ from trireme_datapath.backends.netlink import NetlinkBackend, QueueSettings
 from trireme_datapath.backends.nfqueue import NfqueueBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK
 from trireme_datapath.kernel.namespaces import Namespace, Network, missing_means
 from trireme_datapath.kernel.rules import QueueRules, RuleHook
 from trireme_datapath.loop import DatapathLoop
@@ -176,6 +177,7 @@ class Enforcer:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "live.toml")),
             refuse_mark=REFUSE_MARK if refuse else None,
+            accept_mark=DEFAULT_ACCEPT_MARK,
         )
         self.collector = MemoryCollector()
         self._server = lab.server

@@ -37,6 +37,7 @@ from trireme_datapath.backends.netlink import (
     QueueSettings,
 )
 from trireme_datapath.backends.nfqueue import NfqueueBackend
+from trireme_datapath.kernel.rules import QueueMode, QueueRules, RuleHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ pytestmark = pytest.mark.live
 
 BACKENDS = ["netlink", "nfqueue"]
 PROTOCOLS = {"tcp": 6, "udp": 17}
+EVERY_PACKET = QueueRules(queue=QUEUE, hooks=(RuleHook.INPUT,), mode=QueueMode.ALL)
 
 
 def check_record(
@@ -143,7 +145,7 @@ def test_a_rejected_client_is_answered_when_asked_for(
 def test_every_packet_of_a_flood_gets_one_verdict(
     lab: Lab, enforce: Callable[..., Enforcer], backend: str, version: int
 ) -> None:
-    enforcer = enforce(backend)
+    enforcer = enforce(backend, rules=EVERY_PACKET)
     server = lab.open_socket(lab.server, version, socket.SOCK_DGRAM)
     server.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: nothing is lost here
     server.bind((SERVER[version], ALLOWED))
@@ -183,7 +185,7 @@ def test_every_packet_of_a_flood_gets_one_verdict(
 def test_ipv4_and_ipv6_together_stay_on_the_fast_door(
     lab: Lab, enforce: Callable[..., Enforcer]
 ) -> None:
-    enforcer = enforce("netlink")
+    enforcer = enforce("netlink", rules=EVERY_PACKET)
     senders = {one: lab.open_socket(lab.client, one, socket.SOCK_DGRAM) for one in (4, 6)}
     for number in range(2_000):
         version = 4 if number % 2 else 6

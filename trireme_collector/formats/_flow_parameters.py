@@ -51,6 +51,15 @@ def render_flow_parameters(
             f' interface="{values[text]}"' if (text := record.interface) else "",
             f' tcp_flags="{number}"' if (number := record.tcp_flags) is not UNSET else "",
             f' policy_revision="{values[text]}"' if (text := record.policy_revision) else "",
+            others(' phase="', phase) if (phase := record.phase) is not UNSET else "",
+            f' source_packets="{number}"' if (number := record.source_packets) is not UNSET else "",
+            f' source_bytes="{number}"' if (number := record.source_bytes) is not UNSET else "",
+            f' destination_packets="{number}"'
+            if (number := record.destination_packets) is not UNSET
+            else "",
+            f' destination_bytes="{number}"'
+            if (number := record.destination_bytes) is not UNSET
+            else "",
         )
     )
 

@@ -211,6 +211,7 @@ def _flow_details(record: FlowRecord) -> str:
             f" uri={values[text]}" if (text := record.destination.uri) else "",
             f" packets={record.packets}" if record.packets else "",
             f" bytes={record.bytes}" if record.bytes else "",
+            f" {phase.value}" if (phase := record.phase) is not UNSET else "",
         )
     )
 

@@ -15,6 +15,7 @@ __all__ = [
     "Direction",
     "EndPointType",
     "FlowDropReason",
+    "FlowPhase",
     "ObserveActionType",
     "PacketEvent",
     "PingType",
@@ -251,6 +252,20 @@ class Direction(enum.StrEnum):
 
     INGRESS = "ingress"
     EGRESS = "egress"
+
+
+class FlowPhase(enum.StrEnum):
+    """What a record says about an accepted flow after the one that opened it (ours).
+
+    The packets and bytes of all records of a flow add up to what the flow carried.
+    """
+
+    CONTINUED = "continued"
+    """It is open, and carried this much since its last record."""
+    EVICTED = "evicted"
+    """It is open, but had to make room: later records find out anew whose it is."""
+    ENDED = "ended"
+    """It ended, and carried this much since its last record."""
 
 
 class FlowDropReason(enum.StrEnum):

@@ -8,6 +8,7 @@ from trireme_collector.records._enums import (
     ActionType,
     Direction,
     EndPointType,
+    FlowPhase,
     ServiceType,
 )
 
@@ -81,6 +82,12 @@ class FlowRecord(RecordBase, frozen=True, kw_only=True, gc=False, tag="flow"):
         interface: The interface on which the first packet came or went.
         tcp_flags: The union of the TCP flags that were seen.
         policy_revision: The revision of the policy that decided.
+        phase: What the record says about a flow that was opened before; absent on the record of
+            the judgement.
+        source_packets: Packets that the client sent.
+        source_bytes: IP bytes of those packets.
+        destination_packets: Packets that the server sent.
+        destination_bytes: IP bytes of those packets.
     """
 
     context_id: str = ""
@@ -105,6 +112,11 @@ class FlowRecord(RecordBase, frozen=True, kw_only=True, gc=False, tag="flow"):
     interface: str | UnsetType = UNSET
     tcp_flags: int | UnsetType = UNSET
     policy_revision: str | UnsetType = UNSET
+    phase: FlowPhase | UnsetType = UNSET
+    source_packets: int | UnsetType = UNSET
+    source_bytes: int | UnsetType = UNSET
+    destination_packets: int | UnsetType = UNSET
+    destination_bytes: int | UnsetType = UNSET
 
     def __str__(self) -> str:
         """Print the upstream line, letter for letter, quirks included."""

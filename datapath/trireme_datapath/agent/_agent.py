@@ -9,10 +9,12 @@ import structlog
 
 from trireme_collector.control import CommandTable, PacketStatus, PolicyStatus, ReloadResult
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
+from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
+from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._jobs import LoopJobs
-from trireme_datapath.agent._parts import open_backend
+from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.metrics import HealthCheck
     from trireme_collector.pipeline import Pipeline
+    from trireme_datapath.agent._accounting import OpenTracker
     from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
@@ -59,6 +62,8 @@ class Agent:
         open_backend: Opens the queue.
         rules: The kernel rules to use instead of those of the configuration.
         remove_rules: Remove the rules at the end, whatever the configuration says.
+        open_tracker: Follows the connections of the kernel; the default does so for the backends
+            of the configuration only.
 
     Attributes:
         pipeline: Where records go.
@@ -74,21 +79,27 @@ class Agent:
         self,
         config: LoadedConfiguration[AgentConfiguration],
         *,
-        open_backend: OpenBackend = open_backend,
+        open_backend: OpenBackend = _open_backend,
         rules: Rules | None = None,
         remove_rules: bool = False,
+        open_tracker: OpenTracker | None = None,
     ) -> None:
         """Read the policy and build every part; open nothing."""
         self._config = config
         self._settings = settings = config.settings.datapath
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.agent")
         self._open_backend = open_backend
+        # The kernel of this host knows nothing about the packets of somebody else's backend.
+        if open_tracker is None and open_backend is _open_backend:
+            open_tracker = _open_tracker
+        self._open_tracker = open_tracker
         self._files = AgentFiles(config)
         policy = self._files.load_policy()
         self.engine = Engine(
             policy,
             settings.limits,
             refuse_mark=settings.refuse_mark if settings.refuse else None,
+            accept_mark=accept_mark_of(settings),
         )
         self.pipeline: Pipeline = config.pipeline()
         self._watch = AgentWatch(config.settings.metrics, self.pipeline, self.engine)
@@ -96,6 +107,7 @@ class Agent:
         self._rules: Rules = rules_of(settings, policy) if rules is None else rules
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
         self._backend: PacketBackend | None = None
+        self._accounting: AgentAccounting | None = None
         self._datapath: DatapathLoop | None = None
         self._close_seconds = _CLOSE_SECONDS
         self._reload_asked = False
@@ -128,6 +140,8 @@ class Agent:
             self._control.open()
             self._publisher.open()
             self._backend = self._open_backend(self._settings, self.engine)
+            self._check_capacity(self._backend)
+            self._follow_connections(self._backend)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
@@ -138,10 +152,10 @@ class Agent:
             self.pipeline.close(0)
             raise
         collector = self._publisher.before(self.pipeline)
-        self._datapath = DatapathLoop(self._backend, self.engine, collector)
+        source = self._accounting or self.engine
+        self._datapath = DatapathLoop(self._backend, source, collector)
         self._watch.start(self._backend)
         self._control.start()
-        self._check_capacity(self._backend)
         self._log.info(
             "agent_started",
             instance=self.pipeline.instance,
@@ -152,6 +166,13 @@ class Agent:
             rules="installed" if self._settings.rules.install else "not ours",
         )
         return self
+
+    def _follow_connections(self, backend: PacketBackend) -> None:
+        if self._open_tracker is None:
+            return
+        tracker = self._open_tracker(self._settings, self.engine)
+        if tracker is not None:
+            self._backend = self._accounting = AgentAccounting(backend, tracker, self.engine)
 
     def _check_capacity(self, backend: PacketBackend) -> None:
         if isinstance(backend, NetlinkBackend):
@@ -286,6 +307,8 @@ class Agent:
             self.engine.replace_policy(policy)
             self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
+            if self._accounting is not None:
+                self._accounting.revoke(time.time_ns())
         if reading.restart_needed:
             self._log.warning("restart_needed", keys=reading.restart_needed)
         self._log.info("reloaded", policy_revision=policy.revision, policy_revision_before=before)

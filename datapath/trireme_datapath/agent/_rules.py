@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.kernel.marks import ConnectionMark
 from trireme_datapath.kernel.rules import CgroupMark, QueueRules
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def rules_of(config: DatapathConfig, policy: CompiledPolicy) -> KernelRules:
             fail_open=wanted.fail_open,
             refuse_mark=config.refuse_mark if config.refuse else None,
             loopback=wanted.loopback,
+            accept_mark=config.accept_mark,
+            connection_mark=ConnectionMark(mask=config.connection_mark_mask),
             cgroups=tuple(
                 CgroupMark(path=path, value=value, mask=masks[value])
                 for path, value in policy.cgroup_marks.items()

@@ -10,6 +10,7 @@ import msgspec
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
 from trireme_collector.control import ControlConfig
 from trireme_datapath.engine import EngineLimits
+from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from trireme_collector.registry import Registry
 
 __all__ = [
+    "AccountingConfig",
     "AgentConfiguration",
     "BackendName",
     "DatapathConfig",
@@ -30,7 +32,7 @@ __all__ = [
 
 _PATH = msgspec.Meta(min_length=1, extra={"expected": "the path of a file"})
 _INTERFACE = msgspec.Meta(
-    pattern=r"^[A-Za-z0-9_.:@][A-Za-z0-9_.:@-]{0,14}\+?$",
+    pattern=r"^[A-Za-z0-9_.:@][A-Za-z0-9_.:@-]{0,14}\+?$(?!\n)",
     extra={"expected": "the name of a network interface"},
 )
 
@@ -72,6 +74,30 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fail_open: bool = False
 
 
+class AccountingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the kernel counts of accepted connections, and how it comes into records.
+
+    Attributes:
+        enabled: Whether records tell what connections carried, and when they ended.
+        update_seconds: How often an open connection that carries something is reported.
+        list_seconds: How often the connections of the kernel are listed: that finds out at once
+            what has ended, and brings the counts of those that live long.
+        event_buffer_bytes: Room for the ends of connections that were not read yet; an event
+            takes about 800 bytes.
+        reliable: Let the kernel keep the end of a connection while that room is full. Off: it is
+            found out with the next list, without its last counts.
+        max_evicted: Connections whose reported counts are remembered after they had to leave the
+            flow table.
+    """
+
+    enabled: bool = True
+    update_seconds: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 60.0
+    list_seconds: Annotated[float, msgspec.Meta(ge=1, le=300)] = 10.0
+    event_buffer_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=0x3FFFFFFF)] = 33_554_432
+    reliable: bool = True
+    max_evicted: Annotated[int, msgspec.Meta(ge=0, le=16_777_216)] = 65_536
+
+
 class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How packets are received and judged.
 
@@ -85,8 +111,13 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         gso: Take large segments whole. Off: the kernel cuts them first, which costs much.
         refuse: Answer rejected clients with a reset or an ICMP error instead of silence.
         refuse_mark: The bit of the packet mark that `refuse` uses; nobody else may use it.
+        accept_mark: The bit of the packet mark that accepted packets have on their way to the rule
+            that marks their connection; nobody else may use it.
+        connection_mark_mask: The bits of the connection mark that are ours, two or more: one for
+            connections that were accepted, one for those that need no judgement.
         rules: The kernel rules that queue packets.
         limits: How much the engine may hold.
+        accounting: What is reported of accepted connections after their first packet.
     """
 
     policy: Annotated[str, _PATH]
@@ -98,8 +129,11 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gso: bool = True
     refuse: bool = False
     refuse_mark: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] = 0x20000
+    accept_mark: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] = DEFAULT_ACCEPT_MARK
+    connection_mark_mask: Annotated[int, msgspec.Meta(ge=3, le=0xFFFFFFFF)] = DEFAULT_MARK_MASK
     rules: RulesConfig = RulesConfig()
     limits: EngineLimits = EngineLimits()
+    accounting: AccountingConfig = AccountingConfig()
 
 
 class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

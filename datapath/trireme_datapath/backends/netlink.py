@@ -59,18 +59,30 @@ _PASSING: Final = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EI
 class _Kind:
     """One kind of message: its layout, the engine's lane for it, and the verdict that denies."""
 
-    __slots__ = ("deny_head", "deny_tail", "lane", "layout", "wide_key")
+    __slots__ = ("accept_batch", "accept_one", "deny_one", "lane", "layout", "wide_key")
 
     def __init__(self, layout: Layout, wide_key: bytes, lane: Lane, queue_number: int) -> None:
         self.layout = layout
         self.wide_key = wide_key
         self.lane = lane
         denial = verdict(queue_number, 0, lane.denied_verdict, lane.denied_mark)
-        self.deny_head, self.deny_tail = denial[:VERDICT_ID], denial[VERDICT_ID + 4 :]
+        self.deny_one = _halves(denial)
+        mark = lane.accepted_mark
+        self.accept_batch = _halves(batch_verdict(queue_number, 0, Verdict.ACCEPT, mark))
+        self.accept_one = _halves(verdict(queue_number, 0, Verdict.ACCEPT, mark))
+
+    def accept(self, packet_ids: Iterable[int]) -> bytes:
+        head, tail = self.accept_one
+        return b"".join([head + one.to_bytes(4, "big") + tail for one in packet_ids])
 
     def deny(self, packet_ids: Sequence[int]) -> bytes:
-        head, tail = self.deny_head, self.deny_tail
+        head, tail = self.deny_one
         return b"".join([head + one.to_bytes(4, "big") + tail for one in packet_ids])
+
+
+def _halves(message: bytes) -> tuple[bytes, bytes]:
+    """Give what stands before and behind the packet id of a verdict."""
+    return message[:VERDICT_ID], message[VERDICT_ID + 4 :]
 
 
 class _Batch:
@@ -122,7 +134,6 @@ class NetlinkBackend:
         self._ring = ReceiveRing(_SLOTS, -(-room // _SLOT_STEP) * _SLOT_STEP)
         self._kinds: list[_Kind] = []  # the one that was used last comes first
         self._lanes: dict[tuple[int, str, str, int, int], Lane] = {}
-        self._accept = batch_verdict(queue.queue_number, 0, Verdict.ACCEPT)[:VERDICT_ID]
         # Packets may wait that were received and got no verdict: see `_drop_forgotten`.
         self._forgotten = inherited
 
@@ -238,13 +249,12 @@ class NetlinkBackend:
         denied, rest = self._judge_rows(rows, kind, count, now_ns)
         if rest:
             batch = _Batch(records)
-            if denied:
-                batch.own.append(kind.deny(denied))
-                batch.own_ids.update(denied)
+            self._settle(kind, denied, range(count), rest, batch)
             return self._judge_mixed(count, rest, batch, now_ns)
         counters["packets"] += count
         last = (count - 1) * ring.slot_size + PACKET_ID
-        accept = self._accept + ring.buffer[last : last + 4]
+        head, tail = kind.accept_batch
+        accept = head + ring.buffer[last : last + 4] + tail
         if not denied:
             return accept
         if len(denied) == count:
@@ -279,9 +289,7 @@ class NetlinkBackend:
             tried.add(kind)
             rows = kind.layout.rows_at(ring.buffer, rest)
             denied, others = self._judge_rows(rows, kind, len(rest), now_ns)
-            if denied:
-                batch.own.append(kind.deny(denied))
-                batch.own_ids.update(denied)
+            self._settle(kind, denied, rest, [rest[index] for index in others], batch)
             if len(rest) - len(others) > most:
                 most, best = len(rest) - len(others), kind
             rest = [rest[index] for index in others]
@@ -291,6 +299,25 @@ class NetlinkBackend:
         for index in singles:
             self._judge_slot(index, batch, now_ns)
         return self._close_batch(count, batch)
+
+    def _settle(
+        self,
+        kind: _Kind,
+        denied: Sequence[int],
+        tried: Iterable[int],
+        rest: Sequence[int],
+        batch: _Batch,
+    ) -> None:
+        """Keep the verdicts of slots that were judged among others of another kind."""
+        if denied:
+            batch.own.append(kind.deny(denied))
+            batch.own_ids.update(denied)
+        if kind.lane.accepted_mark is not None:
+            left = set(rest)
+            judged = [self._packet_id(index) for index in tried if index not in left]
+            accepted = [one for one in judged if one not in batch.own_ids]
+            batch.own.append(kind.accept(accepted))
+            batch.own_ids.update(accepted)
 
     def _judge_slot(self, index: int, batch: _Batch, now_ns: int) -> None:
         message = self._ring.message(index)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from trireme_collector.errors import ConfigError
+from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, ConnectionMark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CgroupMark",
@@ -49,11 +50,13 @@ class QueueMode(enum.StrEnum):
     """How much of a connection is queued."""
 
     NEW = "new"
-    """What begins a connection or belongs to none; accepted connections stay in the kernel."""
+    """What begins a connection, belongs to none or to one that was not accepted."""
     ALL = "all"
     """Every packet."""
 
 
+_OPENING: Final = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
+_MARK_WORDS: Final = ("--mark", "--set-xmark")
 _SUFFIXES: Final = {RuleHook.INPUT: "IN", RuleHook.OUTPUT: "OUT", RuleHook.FORWARD: "FWD"}
 
 
@@ -88,6 +91,12 @@ class QueueRules(Struct, frozen=True, kw_only=True):
             link is cut as soon as a policy does not name it.
         cgroups: Marks for processes, set before their packets are queued.
         prefix: How the names of our chains begin.
+        connection_mark: The mark by which accepted connections stay in the kernel;
+            `QueueMode.ALL` needs none.
+        accept_mark: The bit of the packet mark that the engine gives to what it accepts: it
+            becomes the mark of the connection.
+        opening_queue: The queue for packets that open a TCP connection, so that a flood of them
+            fills no other; None for the same as the others.
     """
 
     queue: int = 0
@@ -101,6 +110,9 @@ class QueueRules(Struct, frozen=True, kw_only=True):
     neighbour_discovery: bool = True
     cgroups: tuple[CgroupMark, ...] = ()
     prefix: str = "TRIREME"
+    connection_mark: ConnectionMark = ConnectionMark()
+    accept_mark: int = DEFAULT_ACCEPT_MARK
+    opening_queue: int | None = None
 
     def check(self) -> None:
         """Refuse what can not be a rule, or would be another one than it seems.
@@ -113,6 +125,15 @@ class QueueRules(Struct, frozen=True, kw_only=True):
             problems.append(
                 f"queues {self.queue} to {self.queue + self.queues - 1}: not 0 to 65535"
             )
+        opening = self.opening_queue
+        if opening is not None and not 0 <= opening <= _MAX_QUEUE:
+            problems.append(f"queue {opening} for opening packets: not 0 to 65535")
+        elif opening is not None and self.queue <= opening < self.queue + self.queues:
+            problems.append(f"queue {opening} is for opening packets and for all others")
+        try:
+            self.connection_mark.check()
+        except ConfigError as error:
+            problems.append(str(error))
         if not self.hooks:
             problems.append("hooks: name at least one")
         problems += [
@@ -122,6 +143,10 @@ class QueueRules(Struct, frozen=True, kw_only=True):
         ]
         if self.refuse_mark is not None and not 0 < self.refuse_mark <= _MAX_MARK:
             problems.append(f"refuse mark {self.refuse_mark:#x}: not 1 to 0xffffffff")
+        if not 0 < self.accept_mark <= _MAX_MARK or self.accept_mark & (self.accept_mark - 1):
+            problems.append(f"accept mark {self.accept_mark:#x}: not a single bit of 0xffffffff")
+        elif self.refuse_mark is not None and self.refuse_mark & self.accept_mark:
+            problems.append(f"mark {self.accept_mark:#x} is to refuse and to accept")
         if not _CHAIN.fullmatch(self.prefix):
             problems.append(f"prefix {self.prefix!r}: use up to 20 capital letters, digits and -")
         for group in self.cgroups:
@@ -139,9 +164,29 @@ class QueueRules(Struct, frozen=True, kw_only=True):
         return f"{self.prefix}-{_SUFFIXES[hook]}"
 
     @property
+    def exempt_hook(self) -> RuleHook | None:
+        """The hook on which connections begin that are not judged but answered on a judged one."""
+        if self.mode is QueueMode.ALL:
+            return None
+        for judged, other in ((RuleHook.INPUT, RuleHook.OUTPUT), (RuleHook.OUTPUT, RuleHook.INPUT)):
+            if judged in self.hooks and other not in self.hooks:
+                return other
+        return None
+
+    @property
+    def used_hooks(self) -> list[RuleHook]:
+        """The hooks on which we have a chain."""
+        return [hook for hook in RuleHook if hook in self.hooks or hook is self.exempt_hook]
+
+    @property
     def mark_chain(self) -> str:
         """Our chain that sets marks, in the mangle table."""
         return f"{self.prefix}-MARK"
+
+    @property
+    def keep_chain(self) -> str:
+        """Our chain that turns the mark of an accepted packet into one of its connection."""
+        return f"{self.prefix}-KEEP"
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:
@@ -149,6 +194,7 @@ class QueueRules(Struct, frozen=True, kw_only=True):
         return {
             "filter": tuple(self.chain(hook) for hook in RuleHook),
             "mangle": (self.mark_chain,),
+            "security": (self.keep_chain,),
         }
 
 
@@ -171,6 +217,8 @@ def _refusals(mark: int, family: int) -> list[str]:
 
 def chain_rules(rules: QueueRules, hook: RuleHook, family: int) -> list[str]:
     """Write the rules of one of our chains, in order."""
+    if hook is rules.exempt_hook:
+        return _exemptions(rules, hook)
     lines = []
     icmp = "icmp" if family == 4 else "ipv6-icmp"
     if rules.refuse_mark is not None:
@@ -185,21 +233,77 @@ def chain_rules(rules: QueueRules, hook: RuleHook, family: int) -> list[str]:
             f"-p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT" for kind in _NEIGHBOUR_DISCOVERY
         ]
     if rules.mode is QueueMode.NEW:
-        lines.append("-m conntrack --ctstate ESTABLISHED -j ACCEPT")
-    # Related are ICMP errors and the resets of our own refusals. Connections that a helper of the
-    # kernel expects are related as well, but they are connections: they are judged.
-    if rules.mode is QueueMode.NEW or (rules.refuse_mark is not None and hook is RuleHook.OUTPUT):
+        # Confirmed is a connection whose first packet passed all hooks. A mark on one whose first
+        # packet is on its way says nothing: others may have set it. ICMP errors count as packets
+        # of the connection that they are about.
+        mark = rules.connection_mark
+        values = [mark.accepted] + ([mark.exempt] if rules.exempt_hook else [])
+        lines += [
+            f"-m conntrack --ctstatus CONFIRMED -m connmark --mark {_mark(value, mark.mask)}"
+            " -j ACCEPT"
+            for value in values
+        ]
+    # The answers that we give to rejected clients belong to a connection that never was.
+    if rules.refuse_mark is not None and hook is RuleHook.OUTPUT:
         lines += [
             f"-p {icmp} -m conntrack --ctstate RELATED -j ACCEPT",
             "-p tcp -m tcp --tcp-flags RST RST -m conntrack --ctstate RELATED -j ACCEPT",
         ]
+    if rules.opening_queue is not None:
+        bypass = " --queue-bypass" if rules.fail_open else ""
+        lines.append(f"{_OPENING} -j NFQUEUE --queue-num {rules.opening_queue}{bypass}")
     lines.append(_queue_target(rules))
     return lines
 
 
-def _entries(rules: QueueRules, hook: RuleHook) -> list[str]:
+def _exemptions(rules: QueueRules, hook: RuleHook) -> list[str]:
+    """Mark the connections that begin where nothing is judged: their answers are let through.
+
+    Only what really begins is marked. A connection that the kernel picks up in the middle may be
+    one of the other direction, which is judged.
+    """
+    mark = rules.connection_mark
+    side = "i" if hook is RuleHook.INPUT else "o"
+    target = f"-j CONNMARK --set-xmark {_mark(mark.exempt, mark.mask)}"
+    return [
+        *([] if rules.loopback else [f"-{side} lo -j RETURN"]),
+        f"{_OPENING} -m conntrack --ctstate NEW {target}",
+        f"! -p tcp -m conntrack --ctstate NEW {target}",
+    ]
+
+
+def _mark(value: int, mask: int) -> str:
+    return f"{value:#x}" if mask == _MAX_MARK else f"{value:#x}/{mask:#x}"
+
+
+def _keeping(rules: QueueRules) -> list[str]:
+    """Write the rules of the chain that marks accepted connections.
+
+    The security table comes after the filter table, and nothing leaves our chains there but by
+    the decision of the queue or by a mark that its connection has already. So nobody who sets
+    packet marks wins anything; what passes unjudged (the loopback interface, answers to rejected
+    clients) is left out here.
+    """
+    bit = rules.accept_mark
+    kept = _mark(rules.connection_mark.accepted, rules.connection_mark.mask)
+    return [
+        *([] if rules.loopback else ["-i lo -j RETURN", "-o lo -j RETURN"]),
+        f"-m conntrack --ctstate NEW,ESTABLISHED -j CONNMARK --set-xmark {kept}",
+        f"-j MARK --set-xmark {_mark(0, bit)}",
+    ]
+
+
+def _keep_entries(rules: QueueRules, hook: RuleHook) -> list[str]:
+    bit = _mark(rules.accept_mark, rules.accept_mark)
+    return [
+        entry.replace("-j ", f"-m mark --mark {bit} -j ")
+        for entry in _entries(rules, hook, rules.keep_chain)
+    ]
+
+
+def _entries(rules: QueueRules, hook: RuleHook, chain: str = "") -> list[str]:
     """Write how packets of a hook enter our chain."""
-    chain = rules.chain(hook)
+    chain = chain or rules.chain(hook)
     if not rules.interfaces:
         return [f"-j {chain}"]
     sides = {RuleHook.INPUT: "i", RuleHook.OUTPUT: "o", RuleHook.FORWARD: "io"}[hook]
@@ -248,7 +352,7 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
         ConfigError: The rules can not be made.
     """
     rules.check()
-    hooks = [hook for hook in RuleHook if hook in rules.hooks]
+    hooks = rules.used_hooks
     lines: list[str] = []
     if rules.cgroups or rules.mark_chain in _existing_chains(saved, "mangle"):
         chain = rules.mark_chain
@@ -261,6 +365,7 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
         ]
         lines += [f"-I OUTPUT 1 -j {chain}"] if rules.cgroups else [f"-X {chain}"]
         lines.append("COMMIT")
+    lines += _keep_text(rules, saved)
     lines.append("*filter")
     existing = _existing_chains(saved, "filter")
     used = {rules.chain(hook) for hook in hooks}
@@ -277,6 +382,27 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
     lines += [f"-X {one}" for one in unused]
     lines.append("COMMIT")
     return "\n".join(lines) + "\n"
+
+
+def _keep_text(rules: QueueRules, saved: str) -> list[str]:
+    chain = rules.keep_chain
+    wanted = rules.mode is QueueMode.NEW
+    if not wanted and chain not in _existing_chains(saved, "security"):
+        return []
+    lines = ["*security", f":{chain} - [0:0]"]
+    lines += [f"-D {jump}" for jump in _own_jumps(saved, "security", [chain])]
+    if wanted:
+        lines += [f"-A {chain} {line}" for line in _keeping(rules)]
+        for hook in RuleHook:
+            if hook in rules.hooks:
+                lines += [
+                    f"-I {hook.value.upper()} {place} {entry}"
+                    for place, entry in enumerate(_keep_entries(rules, hook), 1)
+                ]
+    else:
+        lines.append(f"-X {chain}")
+    lines.append("COMMIT")
+    return lines
 
 
 def remove_text(rules: QueueRules, saved: str) -> str:
@@ -307,26 +433,20 @@ def problems_in(rules: QueueRules, family: int, saved: str) -> list[str]:
     """Say how what is in place differs from the rules.
 
     The kernel's tools write rules in their own spelling, so what counts is compared: chains, how
-    many rules each has, where they send packets, and that nothing stands before our entries.
+    many rules each has, where they send packets, by which marks, and that nothing stands before
+    our entries.
 
     Args:
         rules: The rules.
         family: 4 or 6.
         saved: What ``iptables-save`` printed.
     """
-    problems = []
+    problems = _keep_problems(rules, family, saved)
     existing = _existing_chains(saved, "filter")
-    found: dict[str, list[str]] = {}
-    current = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            current = line[1:].strip()
-        elif current == "filter" and line.startswith("-A "):
-            chain, _, rule = line[3:].partition(" ")
-            found.setdefault(chain, []).append(rule)
+    found = _rules_of(saved, "filter")
     for hook in RuleHook:
         chain, hook_chain = rules.chain(hook), hook.value.upper()
-        if hook not in rules.hooks:
+        if hook not in rules.used_hooks:
             if chain in existing:
                 problems.append(f"IPv{family}: the chain {chain} is there and should not be")
             continue
@@ -337,7 +457,9 @@ def problems_in(rules: QueueRules, family: int, saved: str) -> list[str]:
         there = found.get(chain, [])
         if [_target(one) for one in there] != [_target(one) for one in wanted]:
             problems.append(f"IPv{family}: the rules of {chain} were changed")
-        elif _queue_words(there[-1]) != _queue_words(wanted[-1]):
+        elif [_mark_word(one) for one in there] != [_mark_word(one) for one in wanted]:
+            problems.append(f"IPv{family}: the rules of {chain} have other marks")
+        elif [_queue_words(one) for one in there] != [_queue_words(one) for one in wanted]:
             problems.append(f"IPv{family}: {chain} sends packets to another queue")
         entries = _entries(rules, hook)
         first = found.get(hook_chain, [])[: len(entries)]
@@ -346,9 +468,54 @@ def problems_in(rules: QueueRules, family: int, saved: str) -> list[str]:
     return problems
 
 
+def _keep_problems(rules: QueueRules, family: int, saved: str) -> list[str]:
+    """Say what differs in the table that marks accepted connections."""
+    chain = rules.keep_chain
+    if rules.mode is QueueMode.ALL:
+        there = chain in _existing_chains(saved, "security")
+        return [f"IPv{family}: the chain {chain} is there and should not be"] if there else []
+    found = _rules_of(saved, "security")
+    if [_essence(one) for one in found.get(chain, [])] != [
+        _essence(one) for one in _keeping(rules)
+    ]:
+        return [f"IPv{family}: the rules of {chain} were changed"]
+    return [
+        f"IPv{family}: {hook.value.upper()} does not enter {chain} first"
+        for hook in RuleHook
+        if hook in rules.hooks
+        and not _begins(found.get(hook.value.upper(), []), _keep_entries(rules, hook))
+    ]
+
+
+def _begins(there: Sequence[str], wanted: Sequence[str]) -> bool:
+    return [_essence(one) for one in there[: len(wanted)]] == [_essence(one) for one in wanted]
+
+
+def _essence(rule: str) -> tuple[str, str]:
+    return _target(rule), _mark_word(rule)
+
+
+def _rules_of(saved: str, table: str) -> dict[str, list[str]]:
+    """Give the rules of a table by chain, as ``iptables-save`` wrote them."""
+    found: dict[str, list[str]] = {}
+    current = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            current = line[1:].strip()
+        elif current == table and line.startswith("-A "):
+            chain, _, rule = line[3:].partition(" ")
+            found.setdefault(chain, []).append(rule)
+    return found
+
+
 def _target(rule: str) -> str:
     words = rule.split()
     return words[words.index("-j") + 1] if "-j" in words[:-1] else ""
+
+
+def _mark_word(rule: str) -> str:
+    words = rule.split()
+    return next((words[words.index(one) + 1] for one in _MARK_WORDS if one in words[:-1]), "")
 
 
 def _queue_words(rule: str) -> list[str]:

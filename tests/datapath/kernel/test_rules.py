@@ -8,6 +8,7 @@ import pytest
 
 from trireme_collector.errors import ConfigError, DatapathError, PrivilegeError
 from trireme_datapath.kernel.install import KernelRules, run_iptables
+from trireme_datapath.kernel.marks import ConnectionMark
 from trireme_datapath.kernel.rules import (
     CgroupMark,
     QueueMode,
@@ -27,16 +28,79 @@ INPUT_ONLY = QueueRules(queue=3, hooks=(RuleHook.INPUT,))
 
 def test_the_whole_text_of_one_hook() -> None:
     assert install_text(INPUT_ONLY, 4) == (
+        "*security\n"
+        ":TRIREME-KEEP - [0:0]\n"
+        "-A TRIREME-KEEP -i lo -j RETURN\n"
+        "-A TRIREME-KEEP -o lo -j RETURN\n"
+        "-A TRIREME-KEEP -m conntrack --ctstate NEW,ESTABLISHED"
+        " -j CONNMARK --set-xmark 0x1000000/0x3000000\n"
+        "-A TRIREME-KEEP -j MARK --set-xmark 0x0/0x40000\n"
+        "-I INPUT 1 -m mark --mark 0x40000/0x40000 -j TRIREME-KEEP\n"
+        "COMMIT\n"
         "*filter\n"
         ":TRIREME-IN - [0:0]\n"
+        ":TRIREME-OUT - [0:0]\n"
         "-A TRIREME-IN -i lo -j RETURN\n"
-        "-A TRIREME-IN -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
-        "-A TRIREME-IN -p icmp -m conntrack --ctstate RELATED -j ACCEPT\n"
-        "-A TRIREME-IN -p tcp -m tcp --tcp-flags RST RST -m conntrack --ctstate RELATED -j ACCEPT\n"
+        "-A TRIREME-IN -m conntrack --ctstatus CONFIRMED"
+        " -m connmark --mark 0x1000000/0x3000000 -j ACCEPT\n"
+        "-A TRIREME-IN -m conntrack --ctstatus CONFIRMED"
+        " -m connmark --mark 0x2000000/0x3000000 -j ACCEPT\n"
         "-A TRIREME-IN -j NFQUEUE --queue-num 3\n"
         "-I INPUT 1 -j TRIREME-IN\n"
+        "-A TRIREME-OUT -o lo -j RETURN\n"
+        "-A TRIREME-OUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
+        " -m conntrack --ctstate NEW -j CONNMARK --set-xmark 0x2000000/0x3000000\n"
+        "-A TRIREME-OUT ! -p tcp -m conntrack --ctstate NEW"
+        " -j CONNMARK --set-xmark 0x2000000/0x3000000\n"
+        "-I OUTPUT 1 -j TRIREME-OUT\n"
         "COMMIT\n"
     )
+
+
+def test_every_hook_that_is_judged_needs_no_exemption() -> None:
+    for hooks in (tuple(RuleHook), (RuleHook.FORWARD,), (RuleHook.INPUT, RuleHook.OUTPUT)):
+        rules = QueueRules(hooks=hooks)
+        assert rules.exempt_hook is None
+        assert "0x2000000" not in install_text(rules, 4)
+    only_out = QueueRules(hooks=(RuleHook.OUTPUT,))
+    assert only_out.exempt_hook is RuleHook.INPUT
+    assert chain_rules(only_out, RuleHook.INPUT, 6)[0] == "-i lo -j RETURN"
+
+
+def test_no_packet_passes_for_a_state_or_a_mark_alone() -> None:
+    for hook in RuleHook:
+        for line in chain_rules(QueueRules(loopback=True), hook, 4):
+            assert "NFQUEUE" in line or ("CONFIRMED" in line and "connmark" in line)
+
+
+def test_marks_can_be_chosen() -> None:
+    rules = QueueRules(
+        hooks=(RuleHook.INPUT,),
+        accept_mark=0x8,
+        connection_mark=ConnectionMark(mask=0xFFFFFFFF),
+    )
+    text = install_text(rules, 4)
+    assert "--mark 0x8/0x8 -j TRIREME-KEEP" in text
+    assert "-m connmark --mark 0x1 -j ACCEPT" in text
+    assert "--set-xmark 0x2\n" in text
+
+
+def test_opening_packets_have_their_own_queue_where_that_is_wanted() -> None:
+    lines = chain_rules(QueueRules(queue=3, opening_queue=9, fail_open=True), RuleHook.INPUT, 4)
+    assert lines[-2:] == [
+        "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j NFQUEUE --queue-num 9 --queue-bypass",
+        "-j NFQUEUE --queue-num 3 --queue-bypass",
+    ]
+
+
+def test_what_every_packet_needs_replaces_what_accepted_connections_needed() -> None:
+    saved = as_saved(install_text(INPUT_ONLY, 4))
+    rules = QueueRules(queue=3, hooks=(RuleHook.INPUT,), mode=QueueMode.ALL)
+    text = install_text(rules, 4, saved)
+    assert "*security\n:TRIREME-KEEP - [0:0]\n" in text
+    assert "-D INPUT -m mark --mark 0x40000/0x40000 -j TRIREME-KEEP\n-X TRIREME-KEEP\n" in text
+    assert "-X TRIREME-OUT" in text
+    assert len(problems_in(rules, 4, saved)) == 3
 
 
 def test_packets_pass_by_only_if_that_was_asked_for() -> None:
@@ -87,6 +151,11 @@ def test_queues_share_packets() -> None:
 
 def test_interfaces_are_entered_one_by_one() -> None:
     text = install_text(QueueRules(interfaces=("eth0", "veth+"), hooks=(RuleHook.FORWARD,)), 4)
+    kept, _, text = text.partition("*filter")
+    assert [line for line in kept.splitlines() if line.startswith("-I")] == [
+        f"-I FORWARD {place} -{side} {name} -m mark --mark 0x40000/0x40000 -j TRIREME-KEEP"
+        for place, (side, name) in enumerate([(a, b) for a in "io" for b in ("eth0", "veth+")], 1)
+    ]
     assert [line for line in text.splitlines() if line.startswith("-I")] == [
         "-I FORWARD 1 -i eth0 -j TRIREME-FWD",
         "-I FORWARD 2 -i veth+ -j TRIREME-FWD",
@@ -125,13 +194,13 @@ COMMIT
 
 def test_an_earlier_installation_is_replaced_in_the_same_transaction() -> None:
     text = install_text(INPUT_ONLY, 4, SAVED)
-    mangle, _, filter_ = text.partition("COMMIT\n")
+    mangle, security, filter_ = text.split("COMMIT\n", 2)
+    assert security.startswith("*security\n")
     assert mangle == "*mangle\n:TRIREME-MARK - [0:0]\n-D OUTPUT -j TRIREME-MARK\n-X TRIREME-MARK\n"
     assert filter_.count("COMMIT") == 1
     lines = filter_.splitlines()
     assert "-D INPUT -i eth9 -j TRIREME-IN" in lines
     assert "-D OUTPUT -j TRIREME-OUT" in lines
-    assert "-X TRIREME-OUT" in lines
     assert "-X TRIREME-IN" not in lines
     assert "192.0.2.0" not in text, "the rules of others are left alone"
 
@@ -176,6 +245,9 @@ def test_what_is_in_place_is_sound() -> None:
         ("-A TRIREME-IN -i lo -j RETURN\n", "", "were changed"),
         ("-A INPUT -j TRIREME-IN", "-A INPUT -j ACCEPT\n-A INPUT -j TRIREME-IN", "not enter"),
         (":TRIREME-IN", ":TRIREME-FWD - [0:0]\n:TRIREME-IN", "should not be"),
+        ("--mark 0x1000000/0x3000000 -j ACCEPT", "-j ACCEPT", "other marks"),
+        ("-j MARK --set-xmark 0x0/0x40000", "-j ACCEPT", "rules of TRIREME-KEEP were changed"),
+        ("0x40000 -j TRIREME-KEEP", "0x40000 -j ACCEPT", "INPUT does not enter TRIREME-KEEP"),
     ],
 )
 def test_what_was_changed_is_told(before: str, after: str, problem: str) -> None:
@@ -198,6 +270,12 @@ def test_what_was_changed_is_told(before: str, after: str, problem: str) -> None
         QueueRules(refuse_mark=0),
         QueueRules(refuse_mark=2**32),
         QueueRules(prefix="a b"),
+        QueueRules(accept_mark=3),
+        QueueRules(accept_mark=4, refuse_mark=4),
+        QueueRules(connection_mark=ConnectionMark(mask=4)),
+        QueueRules(connection_mark=ConnectionMark(mask=2**33)),
+        QueueRules(queue=3, queues=2, opening_queue=4),
+        QueueRules(opening_queue=65_536),
         QueueRules(cgroups=(CgroupMark(path='x"\n-F', value=1, mask=1),)),
         QueueRules(cgroups=(CgroupMark(path="x", value=2, mask=1),)),
     ],
@@ -237,7 +315,7 @@ def test_both_ip_versions_are_installed_and_removed() -> None:
     rules.remove()
     rules.remove()
     assert len(iptables.calls) == 4
-    assert len(rules.verify()) == 2
+    assert len(rules.verify()) == 6  # three chains in both
 
 
 def test_all_or_none() -> None:

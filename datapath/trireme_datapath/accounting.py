@@ -1,0 +1,379 @@
+"""What accepted flows carried, as the kernel counted it.
+
+The engine sees the packets that need a decision; the rest of a connection stays in the kernel,
+which counts both directions and tells when it ended. The account joins the two. It has no socket
+and no clock: rows of connections and the time go in, records come out.
+
+The record of the judgement says nothing about packets. Each later record of a flow says what was
+carried since the one before, so the packets and bytes of all records of a flow add up to what it
+carried, however often it was reported and whether or not the flow table still knew it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta, Struct
+
+from trireme_collector.records import FlowPhase
+from trireme_datapath._account_records import (
+    ICMP,
+    NOTHING,
+    account_record,
+    account_summary,
+    turned_row,
+)
+from trireme_datapath.flows import Flow, FlowAccount, FlowState, Origin, reverse_key
+from trireme_datapath.identity import flow_tuple
+from trireme_datapath.packets import Hook
+from trireme_datapath.rulings import Ruling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trireme_collector.records import Record
+    from trireme_datapath.core import EngineCore
+    from trireme_datapath.kernel.conntrack import ConnectionRow
+    from trireme_datapath.kernel.marks import ConnectionMark
+
+__all__ = ["AccountLimits", "ConnectionAccount"]
+
+_SECOND: Final = 1_000_000_000
+_PATIENCE_NS: Final = 600 * _SECOND  # a list of all connections comes far more often
+_MAX_RULINGS: Final = 16_384
+_TIME_WAIT: Final = 7  # of the kernel's TCP states this and the next: both sides are done
+_CLOSE: Final = 8
+_TCP: Final = 6
+
+
+class AccountLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often flows are reported, and how much is remembered.
+
+    Attributes:
+        update_seconds: How often an open flow that carries something is reported.
+        max_evicted: Flows whose reported counts are remembered after they had to leave the table.
+    """
+
+    update_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    max_evicted: Annotated[int, Meta(ge=0, le=16_777_216)] = 65_536
+
+
+class ConnectionAccount:
+    """Keeps the account of an engine; see `Engine.keep_account`.
+
+    Args:
+        core: What the doors of the engine share.
+        limits: How often, how much.
+        mark: The mark that accepted connections have; None where connections are not marked.
+        is_local: Whether a packed address is one of this host.
+
+    Attributes:
+        counters: What was done, by name.
+    """
+
+    def __init__(
+        self,
+        core: EngineCore,
+        limits: AccountLimits,
+        mark: ConnectionMark | None,
+        is_local: Callable[[bytes], bool],
+    ) -> None:
+        """Begin; flows that are accepted from now on are counted by the kernel."""
+        self._core = core
+        self._flows = core.flows
+        self._mark = mark
+        self._is_local = is_local
+        self._update_ns = round(limits.update_seconds * _SECOND)
+        self._max_evicted = limits.max_evicted
+        self._records: list[Record] = []
+        self._evicted: dict[tuple[int, bytes], tuple[int, int, int, int]] = {}
+        self._rulings: dict[tuple[int, bytes], Ruling | bool] = {}
+        self._rulings_revision = core.revision
+        self._settled_revision = self._listed_revision = -1
+        self._list_began_ns = 0
+        self.counters = core.counters
+        core.counted = True
+        core.account = self
+        core.flows.patience_ns = _PATIENCE_NS
+        core.flows.departed = []
+
+    @property
+    def settled(self) -> bool:
+        """Whether every open connection was judged by the policy in force."""
+        return self._settled_revision == self._core.revision
+
+    # What the kernel tells.
+
+    def ended(self, rows: Iterable[ConnectionRow], now_ns: int) -> None:
+        """Take connections that ended; what they cause is kept for `take_records`.
+
+        Args:
+            rows: The connections.
+            now_ns: Nanoseconds since 1970 UTC.
+        """
+        find = self._flows.find
+        keep = self._records.append
+        for row in rows:
+            key = row[1] + row[2] + row[3] + row[4]
+            flow = find(row[0], key)
+            if flow is None:
+                self._end_unknown(row, key, now_ns)
+                continue
+            account = flow.account
+            if account is None:
+                if flow.denied:
+                    continue
+                keep(account_record(flow.ruling, FlowPhase.ENDED, row, NOTHING, now_ns))
+                self._flows.remove(flow)
+                continue
+            if not account.ended or row[5:9] != account.reported:
+                phase = FlowPhase.CONTINUED if account.ended else FlowPhase.ENDED
+                keep(account_record(account.ruling, phase, row, account.reported, now_ns))
+            flow.account = None
+            if not flow.denied:
+                self._flows.remove(flow)
+
+    def begin_list(self, now_ns: int) -> None:
+        """Say that a list of all connections begins: every row from now on goes to `listed`."""
+        self._list_began_ns = now_ns
+        self._listed_revision = self._core.revision
+
+    def listed(self, rows: Iterable[ConnectionRow], now_ns: int) -> list[int]:
+        """Take connections of a list of all that are open.
+
+        Args:
+            rows: The connections.
+            now_ns: Nanoseconds since 1970 UTC.
+
+        Returns:
+            The positions of those that the policy in force does not allow: the kernel is to
+            forget them, so that their next packet needs a decision.
+        """
+        revoked: list[int] = []
+        find = self._flows.find
+        revision = self._core.revision
+        for index, row in enumerate(rows):
+            key = row[1] + row[2] + row[3] + row[4]
+            flow = find(row[0], key)
+            if flow is None:
+                if not self._keep_unknown(row, key, now_ns):
+                    revoked.append(index)
+                continue
+            if flow.denied:  # a packet was judged by the policy before this list came to it
+                revoked.append(index)
+                continue
+            flow.last_seen_ns = now_ns
+            if flow.revision != revision and not self._judge_again(flow, now_ns):
+                revoked.append(index)
+                continue
+            if row[7] and flow.state == FlowState.NEW:
+                flow.state = FlowState.OPEN
+            self._note(flow, row, now_ns)
+        self.counters["connections_revoked"] += len(revoked)
+        return revoked
+
+    def end_list(self, now_ns: int, *, complete: bool) -> None:
+        """Say that the list ended.
+
+        Args:
+            now_ns: Nanoseconds since 1970 UTC.
+            complete: Whether nothing was left out, and no end of a connection was missed since
+                it began. If something was, flows that were not listed are waited for.
+        """
+        del now_ns
+        if complete:
+            self._settled_revision = self._listed_revision
+
+    def end_missed(self, now_ns: int) -> None:
+        """End the flows that the last complete list did not have: their end was not told.
+
+        What they carried since they were last listed is not known.
+        """
+        before = self._list_began_ns
+        # Where every packet comes to the engine, some flows are unknown to the kernel.
+        marked = self._mark is not None
+        gone = [
+            flow
+            for flow in self._flows
+            if not flow.denied
+            and flow.last_seen_ns < before
+            and (marked or flow.account is not None)
+        ]
+        for flow in gone:
+            self.counters["connection_ends_missed"] += 1
+            self._close(flow, now_ns)
+            self._flows.remove(flow)
+
+    def take_records(self, now_ns: int) -> list[Record]:
+        """Give the records that were caused since the last call."""
+        departed = self._flows.departed
+        if departed:
+            self._flows.departed = []
+            for flow, evicted in departed:
+                self._depart(flow, now_ns, evicted=evicted)
+        records, self._records = self._records, []
+        return records
+
+    def change(self, flow: Flow, ruling: Ruling, now_ns: int) -> None:
+        """Prepare for another ruling about a flow, before it gets it.
+
+        What it carried belongs to the ruling that let it pass.
+        """
+        if flow.denied:
+            return
+        if flow.account is None:
+            if ruling.denied:
+                flow.account = FlowAccount(ruling=flow.ruling, reported=NOTHING, reported_ns=now_ns)
+        elif not ruling.denied:
+            flow.account.ruling = ruling
+
+    # Flows that are known.
+
+    def _note(self, flow: Flow, row: ConnectionRow, now_ns: int) -> None:
+        """Report an open flow if it is time, and one whose sides are both done."""
+        account = flow.account
+        if account is None:
+            account = flow.account = FlowAccount(
+                ruling=flow.ruling, reported=NOTHING, reported_ns=row[9] or now_ns
+            )
+        if row[0] == _TCP and row[12] in {_TIME_WAIT, _CLOSE}:
+            if account.ended:
+                return
+            phase, account.ended = FlowPhase.ENDED, True
+        elif now_ns - account.reported_ns >= self._update_ns and row[5:9] != account.reported:
+            phase = FlowPhase.CONTINUED
+        else:
+            return
+        self._records.append(account_record(account.ruling, phase, row, account.reported, now_ns))
+        account.reported, account.reported_ns = row[5:9], now_ns
+        flow.passed_over = -1  # it is in use: not the first to make room
+
+    def _judge_again(self, flow: Flow, now_ns: int) -> bool:
+        """Judge a flow of an earlier policy; say whether it may go on."""
+        core = self._core
+        origin = flow.origin
+        if origin is None:
+            return False
+        way = core.ways.find(origin.hook, origin.indev, origin.outdev, origin.mark)
+        about = flow_tuple(flow.protocol, flow.key)
+        ruling = core.rule(about, way, origin.indev or origin.outdev, forward=origin.forward)
+        if not isinstance(ruling, Ruling):
+            if ruling:
+                flow.revision = core.revision
+            return ruling
+        flow.revision = core.revision
+        self.change(flow, ruling, now_ns)
+        if not ruling.denied:
+            flow.ruling = ruling
+            return True
+        flow.ruling, flow.denied, flow.state = ruling, True, FlowState.DENIED
+        ruling.add(about.source_port, 0, 0, now_ns)
+        ruling.packets = 0  # no packet came: the policy did
+        self._records.append(core.report(ruling))
+        return False
+
+    def _depart(self, flow: Flow, now_ns: int, *, evicted: bool) -> None:
+        """Report a flow that the table let go of."""
+        if flow.denied:
+            return
+        account = flow.account
+        if not evicted:  # idle for long, and in no list: the kernel does not know it
+            self._close(flow, now_ns)
+            return
+        reported = NOTHING if account is None else account.reported
+        self._records.append(account_summary(flow, FlowPhase.EVICTED, now_ns))
+        if account is not None or self._mark is None:
+            if len(self._evicted) >= self._max_evicted:
+                self.counters["accounts_forgotten"] += 1
+                return
+            self._evicted[flow.protocol, flow.key] = reported
+
+    def _close(self, flow: Flow, now_ns: int) -> None:
+        if flow.account is None or not flow.account.ended:
+            self._records.append(account_summary(flow, FlowPhase.ENDED, now_ns))
+
+    # Connections that the flow table does not know: it had to make room, or the agent was
+    # restarted.
+
+    def _end_unknown(self, row: ConnectionRow, key: bytes, now_ns: int) -> None:
+        turned = self._flows.find(row[0], reverse_key(row[0], key))
+        if turned is not None:  # the server was heard first: the kernel takes it for the client
+            self.ended([turned_row(row)], now_ns)
+            return
+        reported = self._evicted.pop((row[0], key), None)
+        if reported is None and not self._is_ours(row):
+            return
+        ruling = self._rule(row, key)
+        if not isinstance(ruling, Ruling) or ruling.denied:
+            # Nobody's any more, or cut by a policy that came after: the counts are still told.
+            self.counters["connections_unattributed"] += 1
+            self.counters["packets_unattributed"] += row[5] + row[7]
+            self.counters["bytes_unattributed"] += row[6] + row[8]
+            return
+        self._records.append(
+            account_record(ruling, FlowPhase.ENDED, row, reported or NOTHING, now_ns)
+        )
+
+    def _keep_unknown(self, row: ConnectionRow, key: bytes, now_ns: int) -> bool:
+        """Say whether a connection may stay that the table does not know, and take it in."""
+        turned = self._flows.find(row[0], reverse_key(row[0], key))
+        if turned is not None:
+            return not self.listed([turned_row(row)], now_ns)
+        if not self._is_ours(row):
+            return True
+        ruling = self._rule(row, key)
+        if not isinstance(ruling, Ruling):
+            if not ruling and not self._began:
+                self.counters["connections_not_judged_again"] += 1
+            return ruling or not self._began
+        if ruling.denied:
+            return False
+        if len(self._flows) < self._flows.max_flows:
+            self._adopt(row, key, ruling, now_ns)
+        return True
+
+    def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> None:
+        core = self._core
+        origin = self._origin(row)
+        way = core.ways.find(origin.hook, "", "", 0)
+        flow = core.open(way, key, ruling, now_ns, origin)
+        reported = self._evicted.pop((row[0], key), None)
+        if reported is None:
+            # Of a former life of the agent. What it reported is not known; a young connection
+            # can not have been reported yet.
+            young = row[9] and now_ns - row[9] < self._update_ns
+            reported = NOTHING if young else row[5:9]
+        flow.account = FlowAccount(ruling=ruling, reported=reported, reported_ns=now_ns)
+        self.counters["connections_adopted"] += 1
+
+    @property
+    def _began(self) -> bool:
+        """Whether a complete list was seen: then every connection was judged by this agent."""
+        return self._settled_revision >= 0
+
+    def _is_ours(self, row: ConnectionRow) -> bool:
+        mark = self._mark
+        return mark is not None and row[11] & mark.mask == mark.accepted
+
+    def _origin(self, row: ConnectionRow) -> Origin:
+        if self._core.policy.local_unit is None:
+            return Origin(Hook.UNKNOWN, "", "", 0)
+        if self._is_local(row[2]):
+            return Origin(Hook.LOCAL_IN, "", "", 0)
+        if self._is_local(row[1]):
+            return Origin(Hook.LOCAL_OUT, "", "", 0)
+        return Origin(Hook.FORWARD, "", "", 0)
+
+    def _rule(self, row: ConnectionRow, key: bytes) -> Ruling | bool:
+        """Judge a connection by its addresses, which is all that is known of it."""
+        core = self._core
+        rulings = self._rulings
+        if self._rulings_revision != core.revision or len(rulings) >= _MAX_RULINGS:
+            rulings.clear()
+            self._rulings_revision = core.revision
+        pair = (row[0], row[1] + row[2] + (row[4] if row[0] not in ICMP else key[-4:]))
+        ruling = rulings.get(pair)
+        if ruling is None:
+            way = core.ways.find(self._origin(row).hook, "", "", 0)
+            ruling = rulings[pair] = core.rule(flow_tuple(row[0], key), way, "")
+        return ruling

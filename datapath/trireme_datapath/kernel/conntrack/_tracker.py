@@ -1,0 +1,204 @@
+"""The loop part of connection tracking: events and lists in, an account fed, connections ended."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import TYPE_CHECKING, Annotated, Final, Self
+
+from msgspec import Meta, Struct
+
+from trireme_datapath.kernel.conntrack._sockets import (
+    DEFAULT_EVENT_BUFFER_BYTES,
+    ConnectionEvents,
+    ConnectionTable,
+)
+
+if TYPE_CHECKING:
+    from trireme_collector.records import Record
+    from trireme_datapath.accounting import ConnectionAccount
+    from trireme_datapath.kernel.marks import ConnectionMark
+
+__all__ = ["ConnectionTracker", "TrackerSettings", "is_local_address"]
+
+_SECOND: Final = 1_000_000_000
+_SHARE: Final = 20  # a list may take one part in so many of the time
+
+
+class TrackerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How connections are followed.
+
+    Attributes:
+        list_seconds: How often all connections are listed: it makes the kernel tell at once what
+            has expired, and brings the counts of those that live long. A long list comes less
+            often, so that it takes no more than a twentieth of the time.
+        event_buffer_bytes: Room for the ends of connections that were not read yet; an event
+            takes about 800 bytes.
+        reliable: Let the kernel keep the end of a connection while that room is full, and tell it
+            again. Off: it is lost, and found out with the next list, without its counts.
+    """
+
+    list_seconds: Annotated[float, Meta(ge=1, le=300)] = 10.0
+    event_buffer_bytes: Annotated[int, Meta(ge=65_536, le=0x3FFFFFFF)] = DEFAULT_EVENT_BUFFER_BYTES
+    reliable: bool = True
+
+
+class ConnectionTracker:
+    """Feeds an account from the kernel, and has revoked connections forgotten.
+
+    Drive it like a packet backend: wait for `fileno`, call `drain`; and call `tick` at least once
+    a second, and after a change of policy.
+
+    Attributes:
+        events: Where ends are heard.
+        table: Where connections are listed and ended.
+    """
+
+    def __init__(
+        self,
+        account: ConnectionAccount,
+        events: ConnectionEvents,
+        table: ConnectionTable,
+        settings: TrackerSettings,
+        mark: ConnectionMark | None,
+    ) -> None:
+        """Join open sockets with an account; see `open`."""
+        self.events = events
+        self.table = table
+        self._account = account
+        self._mark = mark
+        self._period_ns = round(settings.list_seconds * _SECOND)
+        self._next_list_ns = 0
+        self._list_began_ns = 0
+        self._listed_revision = -1
+        self._overruns = 0
+        self._incomplete = 0
+        self._missed = False
+        self._epoll = select.epoll()
+        self._epoll.register(events.fileno(), select.EPOLLIN)
+        self._epoll.register(table.fileno(), select.EPOLLIN)
+
+    @classmethod
+    def open(
+        cls,
+        account: ConnectionAccount,
+        settings: TrackerSettings | None = None,
+        mark: ConnectionMark | None = None,
+    ) -> Self:
+        """Listen to the connections of the network namespace of the caller.
+
+        Args:
+            account: What to feed.
+            settings: How.
+            mark: List only connections with this mark; all when not given.
+
+        Raises:
+            PrivilegeError: CAP_NET_ADMIN or the module nf_conntrack_netlink is missing.
+            DatapathError: The kernel refuses.
+        """
+        settings = settings or TrackerSettings()
+        return cls(account, *cls.sockets(settings), settings, mark)
+
+    @staticmethod
+    def sockets(settings: TrackerSettings) -> tuple[ConnectionEvents, ConnectionTable]:
+        """Open what a tracker needs, before there is an account.
+
+        Raises:
+            PrivilegeError: CAP_NET_ADMIN or the module nf_conntrack_netlink is missing.
+            DatapathError: The kernel refuses.
+        """
+        events = ConnectionEvents.open(
+            buffer_bytes=settings.event_buffer_bytes, reliable=settings.reliable
+        )
+        try:
+            return events, ConnectionTable.open()
+        except BaseException:
+            events.close()
+            raise
+
+    def fileno(self) -> int:
+        """Give the descriptor: readable when the kernel has something to tell."""
+        return self._epoll.fileno()
+
+    def drain(self, now_ns: int) -> list[Record]:
+        """Take what the kernel tells, without waiting for more.
+
+        Args:
+            now_ns: Nanoseconds since 1970 UTC.
+
+        Returns:
+            What it caused.
+
+        Raises:
+            OSError: A socket is of no use any more.
+        """
+        account = self._account
+        ended = self.events.drain()
+        if ended:
+            account.ended(ended, now_ns)
+        if self.events.overruns != self._overruns:
+            account.counters["connection_overruns"] += self.events.overruns - self._overruns
+            self._overruns = self.events.overruns
+            self._missed = True
+            self._next_list_ns = now_ns
+        if self.table.listing:
+            self._read_list(now_ns)
+        return account.take_records(now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Begin a list when it is time, or when the policy changed since the last.
+
+        Raises:
+            OSError: The socket is of no use any more.
+        """
+        if self.table.listing:
+            return
+        if now_ns < self._next_list_ns - self._period_ns * _SHARE:
+            self._next_list_ns = now_ns  # the clock was set back
+        if now_ns >= self._next_list_ns or not self._account.settled:
+            self._begin_list(now_ns)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._epoll.close()
+        self.events.close()
+        self.table.close()
+
+    def _begin_list(self, now_ns: int) -> None:
+        self._account.begin_list(now_ns)
+        self._list_began_ns = now_ns
+        self._incomplete = self.table.incomplete
+        self._repairs, self._missed = self._missed, False
+        mark = self._mark
+        if mark is None:
+            self.table.begin_list()
+        else:
+            self.table.begin_list(mark.accepted, mark.mask)
+
+    _repairs = False
+
+    def _read_list(self, now_ns: int) -> None:
+        listing = self.table.read()
+        revoked = self._account.listed(listing.rows, now_ns)
+        if revoked:
+            self.table.delete(listing.connection(index) for index in revoked)
+        if self.table.listing:
+            return
+        complete = self.table.incomplete == self._incomplete
+        self._account.end_list(now_ns, complete=complete)
+        if self._repairs and complete:
+            self._account.end_missed(now_ns)
+        self._missed |= self._repairs and not complete
+        took = max(0, now_ns - self._list_began_ns)
+        self._next_list_ns = now_ns + max(self._period_ns, took * _SHARE)
+
+
+def is_local_address(address: bytes) -> bool:
+    """Tell whether a packed address is one of this host, in the caller's network namespace."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((socket.inet_ntop(family, address), 0))
+    except OSError:
+        return False
+    return True
