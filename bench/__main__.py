@@ -16,6 +16,7 @@ NAMES = (
     "syslog",
     "pipeline",
     "spool",
+    "collectors",
     "outage",
     "packet_path",
     "monitor",
