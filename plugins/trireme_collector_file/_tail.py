@@ -13,7 +13,8 @@ __all__ = ["Tail", "find_tail"]
 
 _STEP_BYTES = 1 << 16
 _LONGEST_BYTES = 1 << 24  # no record is nearly so long: it is no line of ours
-_BEGINNING = b'{"type":'
+# Of each format.
+_BEGINNINGS = (b'{"type":', b'{"flow":')
 
 
 class Tail(NamedTuple):
@@ -57,7 +58,9 @@ def find_tail(disk: Disk, descriptor: int, size: int) -> Tail:
 def _is_torn(rest: bytes) -> bool:
     # After a loss of power a file can be longer than what was written to it.
     written = rest.rstrip(b"\0")
-    if not written.startswith(_BEGINNING) and not _BEGINNING.startswith(written):
+    if not written.startswith(_BEGINNINGS) and not any(
+        beginning.startswith(written) for beginning in _BEGINNINGS
+    ):
         return False
     try:
         msgspec.json.decode(rest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trireme_collector import ConfigError, RetryableDeliveryError
 from trireme_collector.delivery import FailureReporter
-from trireme_collector.formats import render_json_line
+from trireme_collector.formats import render_hubble_lines, render_json_line
 from trireme_collector_file._background import Background
 from trireme_collector_file._disk import SystemDisk
 from trireme_collector_file._failures import explain, is_configured_wrong
@@ -32,6 +32,17 @@ _AGAIN_NS = 60 * _NANOSECONDS
 # A disk that has space again is not to wait until the pauses have grown to a minute.
 _RETRY_SECONDS = 2.0
 _STOP_SECONDS = 0.3
+
+
+def _render_hubble(record: Record) -> bytes:
+    # A record that has no form is an empty line without its end: it counts, and takes no room.
+    return render_hubble_lines((record,))
+
+
+_RENDER: dict[str, Callable[[Record], bytes]] = {
+    "hubble": _render_hubble,
+    "json": render_json_line,
+}
 
 
 class FileCollector:
@@ -64,6 +75,7 @@ class FileCollector:
         self._disk = disk or SystemDisk()
         self._path = Path(options.path)
         self._mode = int(options.mode, base=8)
+        self._render = _RENDER[options.format]
         self._file: LineFile | None = None
         self._cut: Cut | None = None
         self._period = 0
@@ -107,7 +119,7 @@ class FileCollector:
             RetryableDeliveryError: Some or all could not be written; ``delivered`` says how many
                 were, and the others left no trace in the file.
         """
-        lines = [render_json_line(record) for record in batch]
+        lines = [self._render(record) for record in batch]
         delivered = 0
         try:
             while delivered < len(lines):

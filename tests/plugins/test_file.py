@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from trireme_collector import (
     ConfigError,
+    FlowRecord,
     PacketReport,
     Pipeline,
     Registry,
     RetryableDeliveryError,
     decode_json,
 )
-from trireme_collector.formats import render_json_line
+from trireme_collector.formats import render_hubble_line, render_json_line
 from trireme_collector.testing import FakeClock
 from trireme_collector_file import FileCollector, FileOptions, Fsync
 
@@ -107,6 +108,28 @@ def test_an_existing_file_is_continued_and_keeps_its_mode(
     collector.deliver(reports(2))
     assert numbers(path) == [1, 2]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_flows_can_be_written_for_hubble(make: Callable[..., FileCollector], path: Path) -> None:
+    collector = make(format="hubble", rotate_bytes=1)
+    flows = [FlowRecord(l4_protocol=6), FlowRecord(l4_protocol=17)]
+    collector.deliver([flows[0], *reports(1), flows[1]])
+    collector.close()
+    files = sorted(path.parent.iterdir())
+    written = b"".join(file.read_bytes() for file in files if file.is_file())
+    assert sorted(written.splitlines(keepends=True)) == sorted(map(render_hubble_line, flows))
+
+
+@pytest.mark.parametrize("size", [1, 8, 40])
+def test_a_torn_line_for_hubble_is_cut_off(
+    make: Callable[..., FileCollector], path: Path, size: int
+) -> None:
+    line = render_hubble_line(FlowRecord())
+    path.write_bytes(line + line[:size])
+    collector = make(format="hubble")
+    collector.deliver([FlowRecord()])
+    collector.close()
+    assert path.read_bytes() == line * 2
 
 
 @pytest.mark.parametrize(
