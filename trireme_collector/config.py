@@ -33,7 +33,7 @@ import msgspec
 from trireme_collector._host_name import host_name
 from trireme_collector._redaction import redact
 from trireme_collector.aggregation import AggregationConfig
-from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
+from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt, check_spool
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.hookspecs import CollectorContext
@@ -374,15 +374,8 @@ def _check_spool(document: Document, name: str, delivery: DeliveryConfig) -> Non
     """Look at the spool of a collector as a start would; what is wrong is noted."""
     if not (delivery.state_directory and delivery.spool.enabled):
         return
-    # As in the pipeline: half of what delivery takes to import.
-    from trireme_collector.delivery._spool_queue import spool_directory  # noqa: PLC0415
-    from trireme_collector.delivery.spool import inspect_spool  # noqa: PLC0415
-
     try:
-        above = Path(delivery.state_directory).parent
-        if not above.is_dir():
-            raise ConfigError(f"there is no directory {above}; make it")
-        inspect_spool(spool_directory(delivery.state_directory, name), delivery.spool)
+        check_spool(name, delivery)
     except ConfigError as error:
         own: KeyPath = ("collectors", name, "delivery")
         key = "spool" if str(error).startswith("spool: segment_bytes") else "state_directory"

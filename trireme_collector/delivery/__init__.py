@@ -21,6 +21,7 @@ from trireme_collector.delivery._replay import ReplayReport, replay_letters
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._size import estimate_size
 from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig, WhenFull
+from trireme_collector.delivery._spool_directory import check_spool
 from trireme_collector.delivery._spool_writer import SpoolWriter
 from trireme_collector.delivery._status import (
     DROPPED_CLOSED,
@@ -73,6 +74,7 @@ __all__ = [
     "SystemClock",
     "WhenFull",
     "adapt",
+    "check_spool",
     "dead_letter_names",
     "dead_letter_path",
     "estimate_size",

@@ -6,48 +6,37 @@ in memory, and one thread (`SpoolWriter`) brings them to the disk. From then on 
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
 from trireme_collector.delivery._queue import RecordBuffer
 from trireme_collector.delivery._reporter import FailureReporter
 from trireme_collector.delivery._spool_config import WhenFull
+from trireme_collector.delivery._spool_directory import make_parents, spool_directory
+from trireme_collector.delivery._spool_hand import Hand
 from trireme_collector.delivery._status import DROPPED_CLOSED, Account, Balance, SpoolHealth
-from trireme_collector.delivery.spool import ReaderAccount, Spool
-from trireme_collector.errors import ConfigError
-from trireme_collector.records import decode_msgpack, encode_msgpack
+from trireme_collector.delivery.spool import HEAD_BYTES, ReaderAccount, Spool
+from trireme_collector.records import encode_msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trireme_collector.delivery._config import DeliveryConfig
     from trireme_collector.delivery.spool import SpoolReader, Storage
     from trireme_collector.records import Record
 
-__all__ = [
-    "DROPPED_MALFORMED",
-    "DROPPED_UNDECODABLE",
-    "SpoolQueue",
-    "abandoned_spools",
-    "spool_directory",
-]
+__all__ = ["DROPPED_MALFORMED", "DROPPED_UNDECODABLE", "SpoolQueue"]
 
 DROPPED_MALFORMED = "malformed"
 """The reason of a drop: a field of the record had a value that cannot be written."""
 DROPPED_UNDECODABLE = "undecodable"
 """The reason of a drop: another version of the program wrote a record that this one cannot read."""
 
-_DIRECTORY = "spool"
-_DIRECTORY_MODE = 0o700
 _READER = "delivery"
 _PORTION_RECORDS = 500
 _PORTION_BYTES = 4 * 1024 * 1024
-_FRAME_BYTES = 24  # around each record on disk
 _EMPTY = ReaderAccount(
     name=_READER,
     accepted=0,
@@ -58,76 +47,6 @@ _EMPTY = ReaderAccount(
     dropped_by_reason={},
     position=0,
 )
-
-
-def spool_directory(state_directory: str, collector: str) -> Path:
-    """Say where the spool of a collector lies.
-
-    Args:
-        state_directory: Where the program keeps what outlives it.
-        collector: The name of the collector.
-
-    Raises:
-        ConfigError: The name cannot be that of a directory.
-    """
-    if collector in {"", ".", ".."} or "/" in collector or "\0" in collector:
-        msg = (
-            f"collector {collector!r} cannot have a spool: give it a name that a directory can have"
-        )
-        raise ConfigError(msg)
-    return Path(state_directory, _DIRECTORY, collector)
-
-
-def abandoned_spools(directories: Iterable[Path]) -> list[Path]:
-    """List the spools that hold records and belong to no collector any more, in order.
-
-    Args:
-        directories: The spools of the collectors that there are.
-    """
-    known = set(directories)
-    found: list[Path] = []
-    for parent in {directory.parent for directory in known}:
-        with contextlib.suppress(OSError):
-            found += (path.parent for path in parent.glob("*/*.segment"))
-    return sorted({path for path in found if path not in known})
-
-
-class _Hand:
-    """The records of a batch that was taken, each with what has to be said when it is settled."""
-
-    def __init__(self, sequences: Sequence[int], payloads: Sequence[bytes]) -> None:
-        self.records: list[Record] = []
-        self.ends: list[int] = []
-        self.sizes: list[int] = []
-        self.unreadable: list[int] = []  # how many could not be read from the one before to this
-        self.last = sequences[-1]
-        self.rest_unreadable = self.rest_size = 0
-        for sequence, payload in zip(sequences, payloads, strict=True):
-            self.rest_size += len(payload) + _FRAME_BYTES
-            try:
-                record = decode_msgpack(payload)
-            except msgspec.MsgspecError:
-                self.rest_unreadable += 1
-                continue
-            self.records.append(record)
-            self.ends.append(sequence)
-            self.sizes.append(self.rest_size)
-            self.unreadable.append(self.rest_unreadable)
-            self.rest_unreadable = self.rest_size = 0
-
-    def settle(self, count: int) -> tuple[int, int, int]:
-        """Forget the first records; give the sequence they end with, the unreadable, the bytes."""
-        end = self.ends[count - 1] if count else 0
-        unreadable, size = sum(self.unreadable[:count]), sum(self.sizes[:count])
-        for rows in (self.records, self.ends, self.sizes, self.unreadable):
-            del rows[:count]
-        if not self.records:
-            end, unreadable, size = (
-                self.last,
-                unreadable + self.rest_unreadable,
-                size + self.rest_size,
-            )
-        return end, unreadable, size
 
 
 class SpoolQueue:
@@ -153,7 +72,7 @@ class SpoolQueue:
         self._reporter = FailureReporter(collector, round(config.log_interval_seconds * 1e9))
         self._spool: Spool | None = None
         self._reader: SpoolReader | None = None
-        self._hand: _Hand | None = None
+        self._hand: Hand | None = None
         self._wake: Callable[[], None] = _nobody
         # Held while records go to the disk and are counted there, never by those who put.
         self._order = threading.Lock()
@@ -179,7 +98,7 @@ class SpoolQueue:
         Raises:
             ConfigError: The directory cannot be used.
         """
-        _make_parents(self.directory)
+        make_parents(self.directory)
         self._spool = Spool.open(
             self.directory, self._config.spool, epoch=epoch, storage=self._storage
         )
@@ -261,7 +180,7 @@ class SpoolQueue:
             for reason, count in uncounted.items():
                 spool.refuse(count, reason)
             refused = spool.append(payloads, now_ns).refused if payloads else 0
-            size = sum(map(len, payloads)) + _FRAME_BYTES * len(payloads)
+            size = sum(map(len, payloads)) + HEAD_BYTES * len(payloads)
             self._count(len(records), 0 if refused else size)
         if refused:
             self._look_at_health()
@@ -296,7 +215,7 @@ class SpoolQueue:
             if not batch.sequences:
                 self._recount()  # what is not there any more was counted as lost
                 break
-            hand = self._hand = _Hand(batch.sequences, batch.payloads)
+            hand = self._hand = Hand(batch.sequences, batch.payloads)
             if not hand.records:
                 self._settle(hand, 0, 0, {})
                 hand = None
@@ -340,7 +259,7 @@ class SpoolQueue:
             self._spool.close()
 
     def _settle(
-        self, hand: _Hand, count: int, dead_lettered: int, dropped: Mapping[str, int]
+        self, hand: Hand, count: int, dead_lettered: int, dropped: Mapping[str, int]
     ) -> None:
         end, unreadable, size = hand.settle(count)
         if not hand.records:
@@ -403,18 +322,6 @@ class SpoolQueue:
                 records=found.torn_records,
                 unreadable_segments=found.unreadable_segments,
             )
-
-
-def _make_parents(directory: Path) -> None:
-    try:
-        for path in (directory.parent.parent, directory.parent):
-            path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
-    except OSError as error:
-        msg = (
-            f"spool {directory}: {error.filename} cannot be made: {error.strerror}; make it, or"
-            " set another delivery.state_directory"
-        )
-        raise ConfigError(msg) from error
 
 
 def _nobody() -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from trireme_collector.delivery._reporter import FailureReporter
+from trireme_collector.delivery._spool_directory import abandoned_spools
 from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -164,9 +165,6 @@ class SpoolWriter:
             self._asleep = False
 
     def _tell_abandoned(self) -> None:
-        # Imported by now: there is a queue on disk.
-        from trireme_collector.delivery._spool_queue import abandoned_spools  # noqa: PLC0415
-
         for path in abandoned_spools(queue.directory for _, queue in self._workers):
             why = ConfigError(
                 f"{path} holds records of {path.name!r}, which is not configured any more:"

@@ -16,12 +16,11 @@ from tests.core.delivery.spool.faulty_storage import FaultyStorage
 from tests.core.record_strategies import records as any_records
 from trireme_collector import ConfigError, DeliveryConfig, PacketReport, encode_msgpack
 from trireme_collector.delivery import DROPPED_CLOSED, DROPPED_RECORDS, SpoolConfig
+from trireme_collector.delivery._spool_directory import abandoned_spools, spool_directory
 from trireme_collector.delivery._spool_queue import (
     DROPPED_MALFORMED,
     DROPPED_UNDECODABLE,
     SpoolQueue,
-    abandoned_spools,
-    spool_directory,
 )
 from trireme_collector.delivery.spool import DROPPED_FULL, DROPPED_NO_SPACE, Spool, SystemStorage
 

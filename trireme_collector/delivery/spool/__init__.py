@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from trireme_collector.delivery._spool_config import FsyncMode, SpoolConfig
 from trireme_collector.delivery.spool._account import ReaderAccount
+from trireme_collector.delivery.spool._frames import HEAD_BYTES
 from trireme_collector.delivery.spool._inspection import inspect_spool
 from trireme_collector.delivery.spool._reader import (
     LOST_DAMAGED,
@@ -33,6 +34,7 @@ __all__ = [
     "DROPPED_IO_ERROR",
     "DROPPED_NO_SPACE",
     "DROPPED_OVERSIZE",
+    "HEAD_BYTES",
     "LOST_DAMAGED",
     "LOST_MISSING",
     "Appended",
