@@ -30,6 +30,7 @@ def _forms(data: bytes, profile: str) -> Hashable:
     for mode in Mode:
         plain = Formatter(profile=profile, mode=mode, ifnames=_LINK_NAMES)
         shown = plain.message(data, 3)
+        shown.encode()
         if mode is Mode.DEBUG:
             shape = _VALUES.sub("", shown)[:_MAX_SHAPE]
         fixed = Formatter(profile=profile, mode=mode, ifnames=_LINK_NAMES, fixed=True)

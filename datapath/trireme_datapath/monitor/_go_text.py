@@ -70,7 +70,7 @@ def encode_verbose(form: msgspec.Struct) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a text as Go's ``%q`` does."""
+    """Quote a text as Go's ``%q`` does; nothing that cannot be printed is left in it."""
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return '"' + "".join(map(_quoted_character, text)) + '"'
@@ -83,6 +83,7 @@ def _quoted_character(character: str) -> str:
     if character.isprintable():
         return character
     number = ord(character)
-    if number < 0x80:
-        return f"\\x{number:02x}"
+    if number < 0x80 or 0xDC80 <= number <= 0xDCFF:
+        # The second are bytes that are no UTF-8.
+        return f"\\x{number & 0xFF:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

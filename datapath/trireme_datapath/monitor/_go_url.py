@@ -10,6 +10,8 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from trireme_datapath.monitor._go_text import quoted
+
 __all__ = ["GoURL", "URLError", "parse_url", "url_form", "url_text"]
 
 
@@ -74,13 +76,13 @@ def parse_url(raw: bytes) -> GoURL:
     try:
         url = _parse(rest)
     except URLError as error:
-        raise URLError(f'parse "{_text(rest)}": {error}') from error
+        raise URLError(f"parse {_quoted(rest)}: {error}") from error
     if not raw_fragment:
         return url
     try:
         fragment = _unescape(raw_fragment)
     except URLError as error:
-        raise URLError(f'parse "{_text(text)}": {error}') from error
+        raise URLError(f"parse {_quoted(text)}: {error}") from error
     return _with(
         url,
         fragment=_text(fragment),
@@ -191,16 +193,16 @@ def _host(text: str) -> str:
 
 def _check_port(text: str) -> None:
     if not _PORT.fullmatch(text):
-        raise URLError(f'invalid port "{_text(text)}" after host')
+        raise URLError(f"invalid port {_quoted(text)} after host")
 
 
 def _unescape_host(text: str) -> str:
     for escape in _ESCAPE.finditer(text):
         if int(escape[1], 16) < 0x80 and escape[0] != "%25":
-            raise URLError(f'invalid URL escape "{escape[0]}"')
+            raise URLError(f"invalid URL escape {_quoted(escape[0])}")
     for character in _ESCAPE.sub("", text):
         if character < "\x80" and character != "%" and character not in _IN_HOST:
-            raise URLError(f'invalid character "{character}" in host name')
+            raise URLError(f"invalid character {_quoted(character)} in host name")
     return _unescape(text)
 
 
@@ -210,7 +212,7 @@ def _unescape(text: str) -> str:
     at = text.find("%")
     while at >= 0:
         if not _ESCAPE.match(text, at):
-            raise URLError(f'invalid URL escape "{_text(text[at : at + 3])}"')
+            raise URLError(f"invalid URL escape {_quoted(text[at : at + 3])}")
         at = text.find("%", at + 3)
     return _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
 
@@ -239,6 +241,10 @@ def _authority_text(url: GoURL) -> str:
     if url.user is not None:
         text += f"{url.user}@"
     return text + _text(_escape(_bytes(url.host), _IN_HOST))
+
+
+def _quoted(raw: str) -> str:
+    return quoted(_text(raw))
 
 
 def _text(raw: str) -> str:

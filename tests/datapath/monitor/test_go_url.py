@@ -74,12 +74,19 @@ def test_parts(text: str, url: GoURL, again: str) -> None:
         ("a:b/c".replace("a", "1"), "first path segment in URL cannot contain colon"),
         ("/\x7f", "net/url: invalid control character in URL"),
         ("/#%", 'parse "/#%": invalid URL escape "%"'),
+        ('/"%', 'parse "/\\"%": invalid URL escape "%"'),
     ],
 )
 def test_what_is_no_url(text: str, error: str) -> None:
     with pytest.raises(URLError) as raised:
         parse_url(text.encode())
     assert error in str(raised.value)
+
+
+def test_an_error_can_be_printed() -> None:
+    with pytest.raises(URLError) as raised:
+        parse_url(b"/\xec\n%")
+    assert str(raised.value).startswith('parse "/\\xec\\n%": net/url: invalid control')
 
 
 @given(
