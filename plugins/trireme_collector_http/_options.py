@@ -2,115 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 import msgspec
 
-from trireme_collector import option_files  # noqa: TC001  msgspec reads the annotations
-from trireme_collector_http import _checks
+from trireme_collector import option_files, option_secrets
+from trireme_collector.http_client import HttpTarget
 
 __all__ = ["HttpOptions"]
 
-_Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=300)]
-_UserName: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[^\x00-\x1f\x7f:]{1,255}$(?!\n)", extra={"expected": "a user name without ':'"}
-    ),
-]
-_ServerName: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9.:_-]{1,253}$(?!\n)",
-        extra={"expected": "the name of a host, or an address"},
-    ),
-]
-_RetryStatus: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=499)]
 
-_SECRETS = ("token", "password", "signing_secret", "client_key_password")
-_SOURCES = ("file", "env", "credential")
-_TLS_ONLY = ("ca_file", "client_certificate_file", "client_key_file", "server_name", "http2")
-# They mean something else than "refused": obeying the option would hide or break that.
-_NEVER_RETRIED = frozenset({400, 413, 422})
-
-
-class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HttpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the collector ``http``.
 
     Attributes:
-        url: Where records go. No user, password or other secret may stand in it.
         method: The method of the requests.
         format: ``json`` sends one array a request, ``ndjson`` one record a line.
         compression: Whether the body is compressed.
-        http2: Whether HTTP/2 is offered to the server; HTTP/1.1 is spoken if it refuses.
-        headers: Headers to add. Secrets are refused here.
-        header_files: Headers to add whose values are secrets: the path of a file for each.
-        token_file: The file with the bearer token; read again for each request.
-        token_env: The environment variable with it, instead.
-        token_credential: The systemd credential with it, instead.
-        user: The user of basic authentication.
-        password_file: The file with its password; read again for each request.
-        password_env: The environment variable with it, instead.
-        password_credential: The systemd credential with it, instead.
+        max_body_bytes: The largest body before compression; a larger batch becomes several
+            requests.
         signing_secret_file: The file with the ``whsec_`` secret by which requests are signed as
             Standard Webhooks say. A second line signs a second time, to change secrets.
         signing_secret_env: The environment variable with it, instead.
         signing_secret_credential: The systemd credential with it, instead.
-        ca_file: The authorities to trust, in PEM form, instead of the system's.
-        client_certificate_file: The certificate to show to the server, in PEM form.
-        client_key_file: Its key, if that is not in the same file.
-        client_key_password_file: The file with the password of the key.
-        client_key_password_env: The environment variable with it, instead.
-        client_key_password_credential: The systemd credential with it, instead.
-        server_name: The name in the server's certificate, if it is not the host of the URL.
-        tls_minimum: The oldest version of TLS to speak.
-        verify: Whether the server's certificate is checked. Turning this off is announced at
-            each start.
-        proxy: The URL of a proxy, without credentials.
-        proxy_from_environment: Whether the usual variables (``https_proxy``, ...) name the proxy.
-        max_body_bytes: The largest body before compression; a larger batch becomes several
-            requests.
-        retry_statuses: Statuses from 400 to 499 to take for a passing trouble, such as 404 while
-            the receiver is being replaced.
-        connect_timeout_seconds: How long connecting may take.
-        timeout_seconds: How long a request may take, from connecting to the end of the answer.
-        keep_alive_seconds: How long an idle connection stays open; 0 makes one a request.
     """
 
-    url: _checks.Url
     method: Literal["POST", "PUT"] = "POST"
     format: Literal["json", "ndjson"] = "json"
     compression: Literal["none", "gzip"] = "none"
-    http2: bool = False
-    headers: dict[_checks.HeaderName, _checks.HeaderValue] = {}
-    header_files: dict[_checks.SecretHeaderName, option_files.ReadableFile] = {}
-    token_file: option_files.ReadableFile = ""
-    token_env: _checks.VariableName = ""
-    token_credential: _checks.CredentialName = ""
-    user: _UserName = ""
-    password_file: option_files.ReadableFile = ""
-    password_env: _checks.VariableName = ""
-    password_credential: _checks.CredentialName = ""
-    signing_secret_file: option_files.ReadableFile = ""
-    signing_secret_env: _checks.VariableName = ""
-    signing_secret_credential: _checks.CredentialName = ""
-    ca_file: option_files.AuthorityFile = ""
-    client_certificate_file: option_files.CertificateFile = ""
-    client_key_file: option_files.KeyFile = ""
-    client_key_password_file: option_files.ReadableFile = ""
-    client_key_password_env: _checks.VariableName = ""
-    client_key_password_credential: _checks.CredentialName = ""
-    server_name: _ServerName = ""
-    tls_minimum: Literal["1.2", "1.3"] = "1.2"
-    verify: bool = True
-    proxy: _checks.ProxyUrl = ""
-    proxy_from_environment: bool = False
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 1_048_576
-    retry_statuses: list[_RetryStatus] = []
-    connect_timeout_seconds: _Seconds = 5.0
-    timeout_seconds: _Seconds = 30.0
-    keep_alive_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 55.0
+    signing_secret_file: option_files.ReadableFile = ""
+    signing_secret_env: option_secrets.VariableName = ""
+    signing_secret_credential: option_secrets.CredentialName = ""
 
     def __post_init__(self) -> None:
         """Refuse options that exclude each other, and those that could forge a request.
@@ -118,44 +41,5 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Raises:
             ValueError: They do.
         """
-        # Again, for those who build their options without a file.
-        _checks.check_url(self.url)
-        for name, value in self.headers.items():
-            _checks.check_header(name, value)
-        for secret in _SECRETS:
-            if len(self._given(*(f"{secret}_{source}" for source in _SOURCES))) > 1:
-                msg = f"one of {secret}_file, {secret}_env and {secret}_credential, not several"
-                raise ValueError(msg)
-        self._check_credentials()
-        self._check_tls()
-        if self.proxy and self.proxy_from_environment:
-            raise ValueError("proxy or proxy_from_environment, not both")
-        if wrong := _NEVER_RETRIED.intersection(self.retry_statuses):
-            msg = f"retry_statuses without {min(wrong)}: the batch is divided to find the reason"
-            raise ValueError(msg)
-
-    def _given(self, *names: str) -> list[str]:
-        return [name for name in names if getattr(self, name)]
-
-    def _check_credentials(self) -> None:
-        token = self._given("token_file", "token_env", "token_credential")
-        password = self._given("password_file", "password_env", "password_credential")
-        if self.user and not password:
-            raise ValueError("password_file, password_env or password_credential beside user")
-        if password and not self.user:
-            raise ValueError("user beside the password")
-        names = [name.lower() for name in (*self.headers, *self.header_files)]
-        if len(names) != len(set(names)):
-            raise ValueError("each header once in headers and header_files")
-        if len([1 for given in (token, password, "authorization" in names) if given]) > 1:
-            raise ValueError("one way to authenticate: a token, a user, or a header")
-
-    def _check_tls(self) -> None:
-        if self.client_key_file and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside client_key_file")
-        key_password = self._given(*(f"client_key_password_{source}" for source in _SOURCES))
-        if key_password and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside the password of its key")
-        if urlsplit(self.url).scheme != "https" and (given := self._given(*_TLS_ONLY)):
-            msg = f"an https:// URL: {given[0]} means nothing without TLS"
-            raise ValueError(msg)
+        super().__post_init__()
+        option_secrets.check_sources(self, "signing_secret")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.plugins.http.servers import HonestServer, ScriptedServer, Step, answer
 from trireme_collector import PacketReport, PermanentDeliveryError, RetryableDeliveryError
-from trireme_collector_http._exchange import MAX_ANSWER_BYTES
+from trireme_collector.http_client import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from trireme_collector_http import HttpOptions
-from trireme_collector_http._secrets import Credentials, Secret, SecretError
+from trireme_collector.http_client import HttpTarget
+from trireme_collector.http_client._credentials import Credentials
+from trireme_collector.option_secrets import Secret, SecretError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +21,8 @@ URL = "https://collector.example/"
 VALUE = b"s3cr3t-value"
 
 
-def options(**given: object) -> HttpOptions:
-    return msgspec.convert({"url": URL, **given}, HttpOptions)
+def options(**given: object) -> HttpTarget:
+    return msgspec.convert({"url": URL, **given}, HttpTarget)
 
 
 @pytest.fixture(params=["file", "env", "credential"])
@@ -50,31 +51,6 @@ def test_a_user_is_sent_as_basic(keep: Callable[[str, bytes], dict[str, object]]
     found = Credentials(options(user="ü", **keep("password", password + b"\n"))).headers()
     assert found["Authorization"].startswith(b"Basic ")
     assert base64.b64decode(found["Authorization"][6:]) == "ü:".encode() + password
-
-
-def test_signing_keys_are_decoded(keep: Callable[[str, bytes], dict[str, object]]) -> None:
-    one, two = b"a" * 24, b"b" * 32
-    text = b"whsec_" + base64.b64encode(one) + b"\nwhsec_" + base64.b64encode(two) + b"\n"
-    assert Credentials(options(**keep("signing_secret", text))).signing_keys() == [one, two]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (VALUE, "does not begin with 'whsec_'"),
-        (b"whsec_###", "not base64"),
-        (b"whsec_" + base64.b64encode(b"short"), "fewer than 16 bytes"),
-        (b"\n\n", "it is empty"),
-    ],
-)
-def test_signing_keys_of_another_form_are_refused(
-    keep: Callable[[str, bytes], dict[str, object]], text: bytes, reason: str
-) -> None:
-    credentials = Credentials(options(**keep("signing_secret", text)))
-    with pytest.raises(SecretError, match=reason) as caught:
-        credentials.signing_keys()
-    assert VALUE.decode() not in str(caught.value)
-    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -131,8 +107,8 @@ def test_odd_files_do_not_block_and_are_refused(tmp_path: Path) -> None:
         Secret.of_file("the token", str(large)).value()
 
 
-def options_unchecked(**given: str) -> HttpOptions:
-    return HttpOptions(url=URL, **given)  # type: ignore[arg-type]  # only texts are given
+def options_unchecked(**given: str) -> HttpTarget:
+    return HttpTarget(url=URL, **given)  # type: ignore[arg-type]  # only texts are given
 
 
 def test_a_secret_does_not_show_itself(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trireme_collector_http._secrets import Secret
+from trireme_collector.option_secrets import Secret
 
 if TYPE_CHECKING:
-    from trireme_collector_http._options import HttpOptions
+    from trireme_collector.http_client._target import HttpTarget
 
 __all__ = ["Fingerprint", "TlsError", "build_context", "fingerprint"]
 
@@ -31,7 +31,7 @@ class TlsError(Exception):
     """The files do not make a usable configuration; the message says which and why."""
 
 
-def build_context(options: HttpOptions) -> ssl.SSLContext:
+def build_context(options: HttpTarget) -> ssl.SSLContext:
     """Make a context that trusts and shows what the options say.
 
     Raises:
@@ -57,7 +57,7 @@ def build_context(options: HttpOptions) -> ssl.SSLContext:
     return context
 
 
-def fingerprint(options: HttpOptions) -> Fingerprint:
+def fingerprint(options: HttpTarget) -> Fingerprint:
     """Take down which files the options name now; ``build_context`` is needed when it changes."""
     names = (options.ca_file, options.client_certificate_file, options.client_key_file)
     return tuple(_identity(name) for name in (*names, options.client_key_password_file) if name)
@@ -82,7 +82,7 @@ def _trust_system(context: ssl.SSLContext) -> None:
         context.load_verify_locations(cafile=file, capath=directory)
 
 
-def _show_certificate(context: ssl.SSLContext, options: HttpOptions) -> None:
+def _show_certificate(context: ssl.SSLContext, options: HttpTarget) -> None:
     certificate = options.client_certificate_file
     secret = Secret.of_options(options, "client_key_password")
     password = b"" if secret is None else secret.lines()[0]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
 from trireme_collector.formats import escape_text
-from trireme_collector_http._answers import Answer
+from trireme_collector.http_client._answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import httpx2
 
-    from trireme_collector_http._options import HttpOptions
+    from trireme_collector.http_client._target import HttpTarget
 
 __all__ = ["MAX_ANSWER_BYTES", "Exchange", "ExchangeError"]
 
@@ -41,13 +41,19 @@ class Exchange:
     """Sends requests over one connection, which it opens when there is none.
 
     Args:
-        options: Where to, through what, and how long it may take.
+        options: Through what, and how long it may take.
         context: TLS, for ``https``.
+        url: Where to.
+        method: The method of the requests.
     """
 
-    def __init__(self, options: HttpOptions, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, options: HttpTarget, context: ssl.SSLContext | None, *, url: str, method: str
+    ) -> None:
         """Connect to nothing yet."""
         self._options = options
+        self._url = url
+        self._method = method
         self._context = context
         self._transport: httpx2.HTTPTransport | None = None
         self._offers_http2 = options.http2
@@ -67,7 +73,7 @@ class Exchange:
             # Its debug messages hold every header, the secret ones too.
             logging.getLogger("hpack").setLevel(logging.WARNING)
 
-    def post(self, body: bytes, headers: Mapping[str, str | bytes]) -> Answer:
+    def send(self, body: bytes, headers: Mapping[str, str | bytes]) -> Answer:
         """Send a request and read its answer, or the first 64 KiB of it.
 
         Raises:
@@ -80,7 +86,7 @@ class Exchange:
         if not options.keep_alive_seconds and not self._offers_http2:
             raw.append((b"Connection", b"close"))  # HTTP/2 has no such header
         request = httpx2.Request(
-            options.method, options.url, headers=raw, content=body, extensions=self._extensions
+            self._method, self._url, headers=raw, content=body, extensions=self._extensions
         )
         with self._watchdog.limit(options.timeout_seconds):
             try:
@@ -238,7 +244,7 @@ def _read(response: httpx2.Response) -> tuple[Answer, bool]:
     return Answer(response.status_code, headers, b"".join(chunks)[:MAX_ANSWER_BYTES]), is_whole
 
 
-def _proxy(options: HttpOptions) -> str | None:
+def _proxy(options: HttpTarget) -> str | None:
     if not options.proxy_from_environment:
         return options.proxy or None
     parts = urlsplit(options.url)

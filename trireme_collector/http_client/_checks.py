@@ -14,13 +14,11 @@ from msgspec import Meta
 from trireme_collector.strict_toml import REDACTED_WORDS, Unfit, quote
 
 __all__ = [
-    "CredentialName",
     "HeaderName",
     "HeaderValue",
     "ProxyUrl",
     "SecretHeaderName",
     "Url",
-    "VariableName",
     "check_header",
     "check_url",
     "names_secret",
@@ -143,21 +141,8 @@ def check_header(name: str, value: str) -> None:
     _check_header_value(value)
 
 
-def _check_credential_name(value: object) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}", str(value)):
-        raise Unfit("the name of a credential, without '/'", found="another text")
-
-
-def _check_variable_name(value: object) -> None:
-    # Somebody may have put the secret itself here.
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", str(value)):
-        raise Unfit("the name of an environment variable", found="another text")
-
-
 Url: TypeAlias = Annotated[str, Meta(extra={"validate": check_url, "expected": _URL_EXPECTED})]
 ProxyUrl: TypeAlias = Annotated[str, Meta(extra={"validate": _check_proxy})]
 HeaderName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_plain_header_name})]
 SecretHeaderName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_header_name})]
 HeaderValue: TypeAlias = Annotated[str, Meta(extra={"validate": _check_header_value})]
-CredentialName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_credential_name})]
-VariableName: TypeAlias = Annotated[str, Meta(extra={"validate": _check_variable_name})]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trireme_collector_http._answers import (
+from trireme_collector.http_client import (
     Answer,
     Meaning,
     explain,
