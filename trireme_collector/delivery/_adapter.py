@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
@@ -127,21 +128,23 @@ class _Lifecycle:
         try:
             method()
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; the worker goes on
+            _release(error)
             return error
         return None
 
 
 class _BatchAdapter(_Lifecycle):
-    kinds = frozenset(RECORD_TYPES.values())
-
     def __init__(self, collector: BatchCollector, name: str) -> None:
         super().__init__(collector, name)
+        known = frozenset(RECORD_TYPES.values())
+        self.kinds = known.intersection(getattr(collector, "kinds", known))
         self._deliver = collector.deliver
 
     def deliver(self, batch: Sequence[Record]) -> Outcome:
         try:
             self._deliver(batch)
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; it is counted and reported
+            _release(error)
             return _outcome(error, len(batch))
         return Outcome(delivered=len(batch))
 
@@ -166,6 +169,7 @@ class _SimpleAdapter(_Lifecycle):
                 methods[type(record)](argument)
                 done += 1
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; it is counted and reported
+            _release(error)
             # What the error says about a batch means nothing here: the method got one record.
             retry = isinstance(error, RetryableDeliveryError)
             return Outcome(
@@ -178,6 +182,21 @@ class _SimpleAdapter(_Lifecycle):
                 is_bug=not isinstance(error, DeliveryError),
             )
         return Outcome(delivered=done)
+
+
+def _release(error: BaseException) -> None:
+    """Let go of what an error holds through its traceback.
+
+    That is mostly a whole batch and its rendered form, and often in a cycle with the error itself.
+    A receiver that is away for hours would fill the memory with them until a garbage collection,
+    which hardly ever comes: little else that is made here is of its concern.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _outcome(error: Exception, size: int) -> Outcome:

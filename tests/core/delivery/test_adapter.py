@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+import weakref
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -202,3 +204,49 @@ def test_what_close_raises_is_given_back() -> None:
 
 def test_a_flow_reaches_only_those_who_take_flows() -> None:
     assert FlowRecord not in adapt(OnlyPackets(), name="x").kinds
+
+
+class Held:
+    """Something large, in the hands of whoever failed."""
+
+
+@pytest.mark.parametrize("form", ["batch", "simple", "close"])
+def test_a_failure_holds_nothing_of_what_was_tried(form: str) -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def fail() -> NoReturn:
+        large = Held()
+        held.append(weakref.ref(large))
+        try:
+            raise OSError("first")
+        except OSError as first:
+            error = RetryableDeliveryError("second")
+            error.kept = error  # type: ignore[attr-defined]  # as a local variable would
+            raise error from first
+
+    class Batch:
+        def deliver(self, batch: Sequence[Record]) -> None:
+            body = Held()
+            held.append(weakref.ref(body))
+            assert batch
+            fail()
+
+        def close(self) -> None:
+            fail()
+
+    class Simple:
+        def collect_packet_event(self, report: PacketReport) -> None:
+            assert report
+            fail()
+
+    adapter = adapt(Simple() if form == "simple" else Batch(), name="x")
+    gc.disable()
+    try:
+        if form == "close":
+            assert adapter.call("close") is not None
+        else:
+            assert adapter.deliver([PacketReport()]).retry
+        assert held
+        assert all(reference() is None for reference in held)
+    finally:
+        gc.enable()
