@@ -36,23 +36,30 @@ def find_tail(disk: Disk, descriptor: int, size: int) -> Tail:
     Raises:
         OSError: It cannot be read.
     """
-    data = b""
+    parts: list[bytes] = []
     start = size
-    while start and b"\n" not in data and len(data) < _LONGEST_BYTES:
+    while start and size - start < _LONGEST_BYTES:
         step = min(_STEP_BYTES, start)
-        # Whole steps: a short read would make a hole.
-        part = b""
-        while len(part) < step:
-            more = disk.read_at(descriptor, step - len(part), start - step + len(part))
-            if not more:
-                break
-            part += more
-        data = part + data
         start -= step
+        parts.append(_read(disk, descriptor, step, start))
+        if b"\n" in parts[-1]:
+            break
+    data = b"".join(reversed(parts))
     _, end, rest = data.rpartition(b"\n")
     if not end and start:
         return Tail(len(data), is_torn=False)
     return Tail(len(rest), is_torn=_is_torn(rest))
+
+
+def _read(disk: Disk, descriptor: int, size: int, offset: int) -> bytes:
+    """Read all of a place: a short read would make a hole."""
+    data = b""
+    while len(data) < size:
+        more = disk.read_at(descriptor, size - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _is_torn(rest: bytes) -> bool:
