@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import contextlib
 from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
@@ -195,7 +195,11 @@ def _release(error: BaseException) -> None:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        traceback.clear_frames(link.__traceback__)
+        place = link.__traceback__
+        while place is not None:
+            with contextlib.suppress(RuntimeError):  # it is still at work, as ours is
+                place.tb_frame.clear()
+            place = place.tb_next
         link = link.__cause__ or link.__context__
 
 
