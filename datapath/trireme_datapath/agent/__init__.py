@@ -15,6 +15,13 @@ from trireme_datapath.agent.config import (
     RulesConfig,
     load_agent_config,
 )
+from trireme_datapath.agent.monitor_config import (
+    MonitorAgentConfiguration,
+    MonitorSourceConfig,
+    SourceName,
+    load_monitor_config,
+    names_source,
+)
 
 __all__ = [
     "Agent",
@@ -22,6 +29,8 @@ __all__ = [
     "AgentReport",
     "BackendName",
     "DatapathConfig",
+    "MonitorAgentConfiguration",
+    "MonitorSourceConfig",
     "OpenBackend",
     "OutputError",
     "PacketBackend",
@@ -30,6 +39,9 @@ __all__ = [
     "RuleHook",
     "Rules",
     "RulesConfig",
+    "SourceName",
     "load_agent_config",
+    "load_monitor_config",
+    "names_source",
     "open_backend",
 ]

@@ -11,7 +11,7 @@ from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
 )
 
-__all__ = ["AgentReport", "OutputError"]
+__all__ = ["AgentReport", "OutputError", "records_summary"]
 
 
 class OutputError(ConfigError):
@@ -37,25 +37,32 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self) -> str:
         """Say it in one line."""
-        accounts = self.shutdown.status.collectors
-        delivered = ", ".join(
-            f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
-        )
-        left_out = sum(
-            account.dropped_by_reason.get(reason, 0)
-            for account in accounts
-            for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
-        )
-        lost = sum(account.dropped for account in accounts) - left_out
-        kept = sum(account.dead_lettered for account in accounts)
         return (
             f"{self.counters.get('packets', 0)} packets judged,"
             f" {self.counters.get('flows_accepted', 0)} flows accepted,"
             f" {self.counters.get('flows_rejected', 0)} rejected,"
             f" {self.kernel_dropped} packets dropped by the kernel;"
-            f" records delivered: {delivered or 'none'};"
-            f" dropped: {lost}, undelivered: {self.shutdown.undelivered - self.shutdown.spooled}"
-            + (f", left in the spool: {spooled}" if (spooled := self.shutdown.spooled) else "")
-            + (f", dead letters: {kept}" if kept else "")
-            + (f", left out by filters: {left_out}" if left_out else "")
+            f" {records_summary(self.shutdown)}"
         )
+
+
+def records_summary(shutdown: ShutdownReport) -> str:
+    """Say in one line what became of the records of an agent."""
+    accounts = shutdown.status.collectors
+    delivered = ", ".join(
+        f"{account.name} {account.delivered} of {account.accepted}" for account in accounts
+    )
+    left_out = sum(
+        account.dropped_by_reason.get(reason, 0)
+        for account in accounts
+        for reason in (DROPPED_FILTERED, DROPPED_SAMPLED)
+    )
+    lost = sum(account.dropped for account in accounts) - left_out
+    kept = sum(account.dead_lettered for account in accounts)
+    return (
+        f"records delivered: {delivered or 'none'};"
+        f" dropped: {lost}, undelivered: {shutdown.undelivered - shutdown.spooled}"
+        + (f", left in the spool: {spooled}" if (spooled := shutdown.spooled) else "")
+        + (f", dead letters: {kept}" if kept else "")
+        + (f", left out by filters: {left_out}" if left_out else "")
+    )

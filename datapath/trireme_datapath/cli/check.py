@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
@@ -10,14 +10,21 @@ from trireme_collector.cli.output import json_option, print_json, printable
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.errors import TriremeError
-    from trireme_datapath.agent import AgentConfiguration
+    from trireme_datapath.agent import AgentConfiguration, MonitorAgentConfiguration
     from trireme_datapath.policy import Policy
 
+    AnyConfiguration = (
+        LoadedConfiguration[AgentConfiguration] | LoadedConfiguration[MonitorAgentConfiguration]
+    )
+
 __all__ = ["check"]
+
+LoadedT = TypeVar("LoadedT")
 
 
 class _Finding(NamedTuple):
@@ -47,17 +54,26 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
     """
     from pathlib import Path
 
+    from trireme_datapath.agent import load_agent_config, load_monitor_config, names_source
     from trireme_datapath.cli._logging import configure_logging
 
     configure_logging(as_json=as_json, color=ctx.color, quiet=True)
     problems: list[_Finding] = []
     warnings: list[_Finding] = []
-    loaded = _check_config(config_path, problems)
-    policy = _check_policy(Path(config_path), loaded, problems)
+    loaded: AnyConfiguration | None
+    policy: Policy | None = None
+    if names_source(config_path):
+        loaded = watching = _check_config(load_monitor_config, config_path, problems)
+        if watching is not None:
+            _check_monitor(watching, warnings)
+    else:
+        loaded = judging = _check_config(load_agent_config, config_path, problems)
+        policy = _check_policy(Path(config_path), judging, problems)
+        if judging is not None:
+            _check_backend(judging, problems)
+            _check_control(judging, problems, warnings)
     if loaded is not None:
-        _check_backend(loaded, problems)
         _check_metrics(loaded, problems, warnings)
-        _check_control(loaded, problems, warnings)
         _check_outputs(loaded, problems, warnings)
     code = problems[0].code if problems else ExitCode.OK
     if as_json:
@@ -76,13 +92,12 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
 
 
 def _check_config(
-    path: str, problems: list[_Finding]
-) -> LoadedConfiguration[AgentConfiguration] | None:
+    load: Callable[[str], LoadedT], path: str, problems: list[_Finding]
+) -> LoadedT | None:
     from trireme_collector.errors import TriremeError
-    from trireme_datapath.agent import load_agent_config
 
     try:
-        return load_agent_config(path)
+        return load(path)
     except TriremeError as error:
         problems.extend(_findings("configuration", error))
         return None
@@ -132,8 +147,25 @@ def _check_backend(
         problems.append(_Finding("backend", message, ExitCode.MISSING_EXTRA))
 
 
+def _check_monitor(
+    loaded: LoadedConfiguration[MonitorAgentConfiguration], warnings: list[_Finding]
+) -> None:
+    from contextlib import closing
+
+    from trireme_datapath.monitor.sources import MonitorSocket, SourceError
+
+    path = str(loaded.resolve(loaded.settings.monitor.socket))
+    with closing(MonitorSocket(path).open()) as source:
+        # A start goes on: it waits for the agent.
+        warnings.extend(
+            _Finding("monitor", event.message, ExitCode.INPUT)
+            for event in source.turn()
+            if isinstance(event, SourceError)
+        )
+
+
 def _check_metrics(
-    loaded: LoadedConfiguration[AgentConfiguration],
+    loaded: AnyConfiguration,
     problems: list[_Finding],
     warnings: list[_Finding],
 ) -> None:
@@ -179,7 +211,7 @@ def _check_control(
 
 
 def _check_outputs(
-    loaded: LoadedConfiguration[AgentConfiguration],
+    loaded: AnyConfiguration,
     problems: list[_Finding],
     warnings: list[_Finding],
 ) -> None:
@@ -217,7 +249,7 @@ def _fields(finding: _Finding) -> dict[str, object]:
 
 def _show(
     path: str,
-    loaded: LoadedConfiguration[AgentConfiguration] | None,
+    loaded: AnyConfiguration | None,
     policy: Policy | None,
     problems: list[_Finding],
     warnings: list[_Finding],
@@ -232,13 +264,19 @@ def _show(
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         click.echo(click.style(f"{printable(path)}: {count}", bold=True))
         return
-    if loaded is None or policy is None:
+    if loaded is None:
         return
-    settings = loaded.settings.datapath
+    from trireme_datapath.agent import AgentConfiguration
+
     collectors = ", ".join(f"{c.name} ({c.spec.name})" for c in loaded.collectors)
     click.echo(f"{click.style('ok', fg='green', bold=True)}  {printable(path)}")
-    units = len(policy.units)
-    plural = "" if units == 1 else "s"
-    click.echo(f"  policy      {settings.policy}: {units} processing unit{plural}")
-    click.echo(f"  queue       {settings.queue}, backend {settings.backend}")
+    settings = loaded.settings
+    if not isinstance(settings, AgentConfiguration):
+        monitor = settings.monitor
+        click.echo(f"  source      cilium-monitor, {monitor.socket}, profile {monitor.profile}")
+    elif policy is not None:
+        units = len(policy.units)
+        plural = "" if units == 1 else "s"
+        click.echo(f"  policy      {settings.datapath.policy}: {units} processing unit{plural}")
+        click.echo(f"  queue       {settings.datapath.queue}, backend {settings.datapath.backend}")
     click.echo(f"  collectors  {collectors}")

@@ -12,6 +12,9 @@ from trireme_collector.exit_codes import ExitCode
 if TYPE_CHECKING:
     from types import FrameType
 
+    from trireme_datapath.agent import Agent
+    from trireme_datapath.agent._monitor_agent import MonitorAgent
+
 __all__ = ["run"]
 
 
@@ -35,6 +38,8 @@ __all__ = ["run"]
 def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bool) -> None:
     """Judge packets and report flows, in the foreground, until SIGTERM or Ctrl-C.
 
+    With ``source = "cilium-monitor"`` the notifications of a Cilium node are reported instead.
+
     SIGHUP reopens the outputs and reads the configuration and the policy again; if one of them
     has mistakes, both are refused and those in force stay. The log goes to standard error.
     """
@@ -43,11 +48,10 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
 
     import msgspec
 
-    from trireme_datapath.agent import Agent, load_agent_config
     from trireme_datapath.cli._logging import configure_logging
 
     configure_logging(as_json=as_json, color=ctx.color)
-    agent = Agent(load_agent_config(config_path), remove_rules=remove_rules)
+    agent = _build(config_path, remove_rules=remove_rules)
 
     interrupted = False
 
@@ -80,3 +84,19 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
         click.echo(report.summary())
     if interrupted:
         ctx.exit(ExitCode.INTERRUPTED)
+
+
+def _build(path: str, *, remove_rules: bool) -> Agent | MonitorAgent:
+    """Build the agent that a configuration asks for."""
+    from trireme_datapath.agent import (
+        Agent,
+        load_agent_config,
+        load_monitor_config,
+        names_source,
+    )
+
+    if names_source(path):
+        from trireme_datapath.agent._monitor_agent import MonitorAgent
+
+        return MonitorAgent(load_monitor_config(path))
+    return Agent(load_agent_config(path), remove_rules=remove_rules)

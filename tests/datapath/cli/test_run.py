@@ -64,6 +64,12 @@ def logging_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def no_rules_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide iptables: a real agent that starts by mistake must not touch the host's traffic."""
+    monkeypatch.setenv("PATH", "/var/empty")
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
