@@ -169,7 +169,6 @@ class ConnectionAccount:
             if row[7] and flow.state == FlowState.NEW:
                 flow.state = FlowState.OPEN
             self._note(flow, row, now_ns)
-        self.counters["connections_revoked"] += len(revoked)
         return revoked
 
     def end_list(self, now_ns: int, *, complete: bool) -> None:

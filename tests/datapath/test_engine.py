@@ -541,6 +541,18 @@ def test_a_refuse_mark_sends_rejected_packets_round_once() -> None:
     assert (decision.verdict, decision.mark) == (Verdict.DROP, None)
 
 
+def test_an_accept_mark_goes_with_what_was_judged_and_accepted() -> None:
+    engine = Engine(compile_policy(parse_policy(POLICY, "test.toml")), accept_mark=0x400)
+    accepted = craft("tcp 192.0.2.1:1000 > 10.0.0.2:80 S mark=0x1")
+    for _ in range(2):
+        decision = engine.receive(accepted, START_NS)
+        assert (decision.verdict, decision.mark) == (Verdict.ACCEPT, 0x401)
+    rejected = craft("tcp 192.0.2.1:1000 > 10.0.0.2:22 S mark=0x400")
+    decision = engine.receive(rejected, START_NS)
+    assert (decision.verdict, decision.mark) == (Verdict.DROP, None)
+    assert engine.lane(accepted).accepted_mark == 0x401
+
+
 SELECTED = """
 version = 1
 [[unit]]

@@ -28,6 +28,7 @@ def rules_of(config: DatapathConfig, policy: CompiledPolicy) -> KernelRules:
             fail_open=wanted.fail_open,
             refuse_mark=config.refuse_mark if config.refuse else None,
             loopback=wanted.loopback,
+            follow_connections=config.accounting.enabled,
             accept_mark=config.accept_mark,
             connection_mark=ConnectionMark(mask=config.connection_mark_mask),
             cgroups=tuple(

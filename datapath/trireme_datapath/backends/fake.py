@@ -176,7 +176,7 @@ class FakeBackend:
                 verdict = FakeVerdict(lane.denied_verdict, lane.denied_mark)
                 self.verdicts[packet.packet_id] = verdict
             else:
-                self.verdicts[packet.packet_id] = FakeVerdict(Verdict.ACCEPT, None)
+                self.verdicts[packet.packet_id] = FakeVerdict(Verdict.ACCEPT, lane.accepted_mark)
 
 
 def fast_row(packet: QueuedPacket, key: bytes) -> FastRow:

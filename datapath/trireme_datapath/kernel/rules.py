@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
 from trireme_collector.errors import ConfigError
+from trireme_datapath.kernel._saved_rules import (
+    begins_with,
+    essence_of,
+    existing_chains,
+    own_jumps,
+    queue_words,
+    rules_by_chain,
+)
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, ConnectionMark
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CgroupMark",
@@ -56,7 +61,6 @@ class QueueMode(enum.StrEnum):
 
 
 _OPENING: Final = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
-_MARK_WORDS: Final = ("--mark", "--set-xmark")
 _SUFFIXES: Final = {RuleHook.INPUT: "IN", RuleHook.OUTPUT: "OUT", RuleHook.FORWARD: "FWD"}
 
 
@@ -95,6 +99,7 @@ class QueueRules(Struct, frozen=True, kw_only=True):
             `QueueMode.ALL` needs none.
         accept_mark: The bit of the packet mark that the engine gives to what it accepts: it
             becomes the mark of the connection.
+        follow_connections: Let the kernel track connections even if no rule needs it.
         opening_queue: The queue for packets that open a TCP connection, so that a flood of them
             fills no other; None for the same as the others.
     """
@@ -112,6 +117,7 @@ class QueueRules(Struct, frozen=True, kw_only=True):
     prefix: str = "TRIREME"
     connection_mark: ConnectionMark = ConnectionMark()
     accept_mark: int = DEFAULT_ACCEPT_MARK
+    follow_connections: bool = False
     opening_queue: int | None = None
 
     def check(self) -> None:
@@ -243,6 +249,8 @@ def chain_rules(rules: QueueRules, hook: RuleHook, family: int) -> list[str]:
             " -j ACCEPT"
             for value in values
         ]
+    elif rules.follow_connections:
+        lines.append("-m conntrack --ctstate NEW")  # no target: the kernel tracks what is matched
     # The answers that we give to rejected clients belong to a connection that never was.
     if rules.refuse_mark is not None and hook is RuleHook.OUTPUT:
         lines += [
@@ -310,33 +318,6 @@ def _entries(rules: QueueRules, hook: RuleHook, chain: str = "") -> list[str]:
     return [f"-{side} {one} -j {chain}" for side in sides for one in rules.interfaces]
 
 
-def _own_jumps(saved: str, table: str, chains: Iterable[str]) -> list[str]:
-    """Find the rules outside our chains that jump into them, as ``iptables-save`` wrote them."""
-    ours = set(chains)
-    jumps = []
-    current = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            current = line[1:].strip()
-        elif current == table and line.startswith("-A "):
-            words = line.split()
-            target = words[words.index("-j") + 1] if "-j" in words[:-1] else ""
-            if target in ours and words[1] not in ours:
-                jumps.append(line[3:])
-    return jumps
-
-
-def _existing_chains(saved: str, table: str) -> set[str]:
-    current = ""
-    chains = set()
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            current = line[1:].strip()
-        elif current == table and line.startswith(":"):
-            chains.add(line[1:].split()[0])
-    return chains
-
-
 def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
     """Write the input of ``iptables-restore --noflush`` that puts the rules in place.
 
@@ -354,10 +335,10 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
     rules.check()
     hooks = rules.used_hooks
     lines: list[str] = []
-    if rules.cgroups or rules.mark_chain in _existing_chains(saved, "mangle"):
+    if rules.cgroups or rules.mark_chain in existing_chains(saved, "mangle"):
         chain = rules.mark_chain
         lines += ["*mangle", f":{chain} - [0:0]"]
-        lines += [f"-D {jump}" for jump in _own_jumps(saved, "mangle", [chain])]
+        lines += [f"-D {jump}" for jump in own_jumps(saved, "mangle", [chain])]
         lines += [
             f'-A {chain} -m cgroup --path "{one.path}"'
             f" -j MARK --set-xmark {one.value:#x}/{one.mask:#x}"
@@ -367,11 +348,11 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
         lines.append("COMMIT")
     lines += _keep_text(rules, saved)
     lines.append("*filter")
-    existing = _existing_chains(saved, "filter")
+    existing = existing_chains(saved, "filter")
     used = {rules.chain(hook) for hook in hooks}
     unused = [one for one in rules.chains["filter"] if one in existing and one not in used]
     lines += [f":{one} - [0:0]" for one in [*(rules.chain(hook) for hook in hooks), *unused]]
-    lines += [f"-D {jump}" for jump in _own_jumps(saved, "filter", rules.chains["filter"])]
+    lines += [f"-D {jump}" for jump in own_jumps(saved, "filter", rules.chains["filter"])]
     for hook in hooks:
         chain = rules.chain(hook)
         lines += [f"-A {chain} {line}" for line in chain_rules(rules, hook, family)]
@@ -387,10 +368,10 @@ def install_text(rules: QueueRules, family: int, saved: str = "") -> str:
 def _keep_text(rules: QueueRules, saved: str) -> list[str]:
     chain = rules.keep_chain
     wanted = rules.mode is QueueMode.NEW
-    if not wanted and chain not in _existing_chains(saved, "security"):
+    if not wanted and chain not in existing_chains(saved, "security"):
         return []
     lines = ["*security", f":{chain} - [0:0]"]
-    lines += [f"-D {jump}" for jump in _own_jumps(saved, "security", [chain])]
+    lines += [f"-D {jump}" for jump in own_jumps(saved, "security", [chain])]
     if wanted:
         lines += [f"-A {chain} {line}" for line in _keeping(rules)]
         for hook in RuleHook:
@@ -417,13 +398,13 @@ def remove_text(rules: QueueRules, saved: str) -> str:
     """
     lines: list[str] = []
     for table, chains in rules.chains.items():
-        existing = _existing_chains(saved, table)
+        existing = existing_chains(saved, table)
         ours = [chain for chain in chains if chain in existing]
         if not ours:
             continue
         lines.append(f"*{table}")
         lines += [f":{chain} - [0:0]" for chain in ours]
-        lines += [f"-D {jump}" for jump in _own_jumps(saved, table, ours)]
+        lines += [f"-D {jump}" for jump in own_jumps(saved, table, ours)]
         lines += [f"-X {chain}" for chain in ours]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n" if lines else ""
@@ -442,8 +423,8 @@ def problems_in(rules: QueueRules, family: int, saved: str) -> list[str]:
         saved: What ``iptables-save`` printed.
     """
     problems = _keep_problems(rules, family, saved)
-    existing = _existing_chains(saved, "filter")
-    found = _rules_of(saved, "filter")
+    existing = existing_chains(saved, "filter")
+    found = rules_by_chain(saved, "filter")
     for hook in RuleHook:
         chain, hook_chain = rules.chain(hook), hook.value.upper()
         if hook not in rules.used_hooks:
@@ -455,15 +436,15 @@ def problems_in(rules: QueueRules, family: int, saved: str) -> list[str]:
             continue
         wanted = chain_rules(rules, hook, family)
         there = found.get(chain, [])
-        if [_target(one) for one in there] != [_target(one) for one in wanted]:
+        if [essence_of(one)[0] for one in there] != [essence_of(one)[0] for one in wanted]:
             problems.append(f"IPv{family}: the rules of {chain} were changed")
-        elif [_mark_word(one) for one in there] != [_mark_word(one) for one in wanted]:
+        elif [essence_of(one)[1] for one in there] != [essence_of(one)[1] for one in wanted]:
             problems.append(f"IPv{family}: the rules of {chain} have other marks")
-        elif [_queue_words(one) for one in there] != [_queue_words(one) for one in wanted]:
+        elif [queue_words(one) for one in there] != [queue_words(one) for one in wanted]:
             problems.append(f"IPv{family}: {chain} sends packets to another queue")
         entries = _entries(rules, hook)
         first = found.get(hook_chain, [])[: len(entries)]
-        if [_target(one) for one in first] != [chain] * len(entries):
+        if [essence_of(one)[0] for one in first] != [chain] * len(entries):
             problems.append(f"IPv{family}: {hook_chain} does not enter {chain} first")
     return problems
 
@@ -472,52 +453,16 @@ def _keep_problems(rules: QueueRules, family: int, saved: str) -> list[str]:
     """Say what differs in the table that marks accepted connections."""
     chain = rules.keep_chain
     if rules.mode is QueueMode.ALL:
-        there = chain in _existing_chains(saved, "security")
+        there = chain in existing_chains(saved, "security")
         return [f"IPv{family}: the chain {chain} is there and should not be"] if there else []
-    found = _rules_of(saved, "security")
-    if [_essence(one) for one in found.get(chain, [])] != [
-        _essence(one) for one in _keeping(rules)
+    found = rules_by_chain(saved, "security")
+    if [essence_of(one) for one in found.get(chain, [])] != [
+        essence_of(one) for one in _keeping(rules)
     ]:
         return [f"IPv{family}: the rules of {chain} were changed"]
     return [
         f"IPv{family}: {hook.value.upper()} does not enter {chain} first"
         for hook in RuleHook
         if hook in rules.hooks
-        and not _begins(found.get(hook.value.upper(), []), _keep_entries(rules, hook))
+        and not begins_with(found.get(hook.value.upper(), []), _keep_entries(rules, hook))
     ]
-
-
-def _begins(there: Sequence[str], wanted: Sequence[str]) -> bool:
-    return [_essence(one) for one in there[: len(wanted)]] == [_essence(one) for one in wanted]
-
-
-def _essence(rule: str) -> tuple[str, str]:
-    return _target(rule), _mark_word(rule)
-
-
-def _rules_of(saved: str, table: str) -> dict[str, list[str]]:
-    """Give the rules of a table by chain, as ``iptables-save`` wrote them."""
-    found: dict[str, list[str]] = {}
-    current = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            current = line[1:].strip()
-        elif current == table and line.startswith("-A "):
-            chain, _, rule = line[3:].partition(" ")
-            found.setdefault(chain, []).append(rule)
-    return found
-
-
-def _target(rule: str) -> str:
-    words = rule.split()
-    return words[words.index("-j") + 1] if "-j" in words[:-1] else ""
-
-
-def _mark_word(rule: str) -> str:
-    words = rule.split()
-    return next((words[words.index(one) + 1] for one in _MARK_WORDS if one in words[:-1]), "")
-
-
-def _queue_words(rule: str) -> list[str]:
-    words = rule.split()
-    return words[words.index("NFQUEUE") :] if "NFQUEUE" in words else []

@@ -42,6 +42,7 @@ protocol = ["tcp", "udp"]
 ports = [80]
 """
 REFUSE = 0x100
+ACCEPT = 0x400
 
 
 class Bench:
@@ -51,12 +52,15 @@ class Bench:
         self,
         *,
         refuse_mark: int | None = None,
+        accept_mark: int | None = None,
         engine: Engine | None = None,
         inherited: bool = False,
     ) -> None:
         self.kernel = FakeKernel()
         self.engine = engine or Engine(
-            compile_policy(parse_policy(POLICY, "p.toml")), refuse_mark=refuse_mark
+            compile_policy(parse_policy(POLICY, "p.toml")),
+            refuse_mark=refuse_mark,
+            accept_mark=accept_mark,
         )
         self.backend = NetlinkBackend(
             cast("NetlinkQueue", self.kernel),
@@ -297,14 +301,19 @@ _MESSAGES = st.lists(
 )
 
 
-@given(st.lists(_MESSAGES, min_size=1, max_size=4), st.sampled_from([None, REFUSE]))
+@given(
+    st.lists(_MESSAGES, min_size=1, max_size=4),
+    st.sampled_from([None, REFUSE]),
+    st.sampled_from([None, ACCEPT]),
+)
 def test_every_packet_gets_the_one_verdict_that_it_should(
-    batches: list[list[Any]], refuse_mark: int | None
+    batches: list[list[Any]], refuse_mark: int | None, accept_mark: int | None
 ) -> None:
-    bench = Bench(refuse_mark=refuse_mark)
+    bench = Bench(refuse_mark=refuse_mark, accept_mark=accept_mark)
     packet_id = 0xFFFFFFE0  # ids wrap
     for batch in batches:
         messages, expected = [], {}
+        marks: dict[int, int | None] = {}
         for (payload, accepted), indev, mark, hardware, noise in batch:
             if noise:
                 messages.append(error_message(errno.ENOENT))
@@ -313,12 +322,25 @@ def test_every_packet_gets_the_one_verdict_that_it_should(
                 packet_message(packet_id, payload, indev=indev, mark=mark, hardware=hardware)
             )
             expected[packet_id] = accepted
+            if accepted:
+                marks[packet_id] = None if accept_mark is None else mark | accept_mark
         verdicts = {}
         for start in range(0, len(messages), 30):  # what a local socket holds
             verdicts.update(bench.judge(*messages[start : start + 30]))
         assert {one: verdict[0] == Verdict.ACCEPT for one, verdict in verdicts.items()} == expected
+        assert {one: verdicts[one][1] for one in marks} == marks
         assert not bench.kernel.waiting
         assert not bench.kernel.unknown
+    bench.kernel.close()
+
+
+def test_one_send_marks_a_batch() -> None:
+    bench = Bench(accept_mark=ACCEPT)
+    bench.judge(packet_message(1, datagram()))
+    before = bench.kernel.sends
+    verdicts = bench.judge(*(packet_message(one, datagram()) for one in range(2, 30)))
+    assert verdicts == dict.fromkeys(range(2, 30), (Verdict.ACCEPT, ACCEPT))
+    assert bench.kernel.sends == before + 1
     bench.kernel.close()
 
 

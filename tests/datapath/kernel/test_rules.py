@@ -142,6 +142,11 @@ def test_every_packet_means_every_packet() -> None:
     rules = QueueRules(mode=QueueMode.ALL, loopback=True)
     for hook in RuleHook:
         assert chain_rules(rules, hook, 4) == ["-j NFQUEUE --queue-num 0"]
+    followed = QueueRules(mode=QueueMode.ALL, loopback=True, follow_connections=True)
+    assert chain_rules(followed, RuleHook.INPUT, 4) == [
+        "-m conntrack --ctstate NEW",
+        "-j NFQUEUE --queue-num 0",
+    ]
 
 
 def test_queues_share_packets() -> None:

@@ -67,6 +67,7 @@ class ConnectionTracker:
         self.table = table
         self._account = account
         self._mark = mark
+        self._reliable = settings.reliable
         self._period_ns = round(settings.list_seconds * _SECOND)
         self._next_list_ns = 0
         self._list_began_ns = 0
@@ -139,8 +140,9 @@ class ConnectionTracker:
         if self.events.overruns != self._overruns:
             account.counters["connection_overruns"] += self.events.overruns - self._overruns
             self._overruns = self.events.overruns
-            self._missed = True
-            self._next_list_ns = now_ns
+            if not self._reliable:
+                self._missed = True
+                self._next_list_ns = now_ns
         if self.table.listing:
             self._read_list(now_ns)
         return account.take_records(now_ns)
@@ -181,7 +183,8 @@ class ConnectionTracker:
         listing = self.table.read()
         revoked = self._account.listed(listing.rows, now_ns)
         if revoked:
-            self.table.delete(listing.connection(index) for index in revoked)
+            gone = self.table.delete(listing.connection(index) for index in revoked)
+            self._account.counters["connections_revoked"] += gone
         if self.table.listing:
             return
         complete = self.table.incomplete == self._incomplete
