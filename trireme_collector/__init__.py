@@ -38,6 +38,7 @@ from trireme_collector.hashing import (
 from trireme_collector.hookspecs import (
     CollectorContext,
     CollectorSpec,
+    EnricherSpec,
     NoOptions,
     Stability,
     hookimpl,
@@ -120,6 +121,7 @@ __all__ = [
     "Direction",
     "EndPoint",
     "EndPointType",
+    "EnricherSpec",
     "EventCollector",
     "ExtendedMap",
     "FlowDropReason",

@@ -20,11 +20,13 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "CollectorContext",
     "CollectorSpec",
+    "EnricherSpec",
     "NoOptions",
     "Stability",
     "hookimpl",
     "hookspec",
     "trireme_register_collectors",
+    "trireme_register_enrichers",
 ]
 
 ENTRY_POINT_GROUP = "trireme_collector"
@@ -82,6 +84,28 @@ class CollectorSpec(Generic[ConfigT]):
     stability: Stability = Stability.EXPERIMENTAL
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class EnricherSpec(Generic[ConfigT]):
+    """One kind of look-up that a plugin offers: what stands behind an address.
+
+    Attributes:
+        name: The name by which it is chosen; the name of the entry point.
+        factory: Builds the look-up from its configuration. What it returns has
+            ``find(address)``, which gives a `trireme_collector.netobserv.KubernetesObject` or
+            None, may be called often, and must not wait long: its answers are cached. It may have
+            ``close()``.
+        config_type: The options, a `msgspec.Struct`; unknown keys are refused for it.
+        summary: One line for ``trireme-collector plugins list``.
+        stability: What users may expect.
+    """
+
+    name: str
+    factory: Callable[[ConfigT], object]
+    config_type: type[ConfigT] = NoOptions  # type: ignore[assignment]  # the default for those without options
+    summary: str = ""
+    stability: Stability = Stability.EXPERIMENTAL
+
+
 @hookspec
 def trireme_register_collectors() -> Iterable[CollectorSpec[msgspec.Struct]]:  # type: ignore[empty-body]  # a hook specification has no body
     """Offer collectors.
@@ -106,6 +130,36 @@ def trireme_register_collectors() -> Iterable[CollectorSpec[msgspec.Struct]]:  #
                         name="print-rejects",
                         factory=lambda config, context: PrintRejects(),
                         summary="Prints rejected flows.",
+                    )
+                ]
+    """
+
+
+@hookspec
+def trireme_register_enrichers() -> Iterable[EnricherSpec[msgspec.Struct]]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Offer look-ups that name what stands behind an address.
+
+    Called once, when a command first names the plugin or when plugins are listed. Returns the
+    specifications; an empty iterable offers nothing. Must not open anything.
+
+    Example:
+        A plugin that knows one address::
+
+            from trireme_collector import EnricherSpec, hookimpl
+            from trireme_collector.netobserv import KubernetesObject
+
+            class Gateway:
+                def find(self, address):
+                    if address == "192.0.2.1":
+                        return KubernetesObject(name="gateway", type="Node")
+
+            @hookimpl
+            def trireme_register_enrichers():
+                return [
+                    EnricherSpec(
+                        name="gateway",
+                        factory=lambda config: Gateway(),
+                        summary="Names the gateway.",
                     )
                 ]
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from trireme_collector.hookspecs import CollectorSpec
+    from trireme_collector.hookspecs import CollectorSpec, EnricherSpec
 
 __all__ = ["PluginInfo", "PluginState", "Registry"]
 
@@ -43,7 +43,8 @@ class PluginInfo:
         distribution: The installed distribution it belongs to, with its version.
         state: How far it got.
         error: Why it is broken or blocked.
-        collectors: What it offers, once it is loaded.
+        collectors: The collectors that it offers, once it is loaded.
+        enrichers: The look-ups that it offers.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PluginInfo:
     state: PluginState
     error: BaseException | None = None
     collectors: tuple[CollectorSpec[msgspec.Struct], ...] = ()
+    enrichers: tuple[EnricherSpec[msgspec.Struct], ...] = ()
 
 
 class Registry:
@@ -159,6 +161,22 @@ class Registry:
         )
         raise PluginError(msg)
 
+    def enricher_spec(self, name: str) -> EnricherSpec[msgspec.Struct]:
+        """Give the look-up of this name, loading its plugin.
+
+        Raises:
+            PluginError: It is unknown, blocked or broken; the message says which and why.
+        """
+        info = self.describe(name)
+        if info.error is not None:
+            raise self._broken(info)
+        for spec in info.enrichers:
+            if spec.name == name:
+                return spec
+        offered = ", ".join(repr(spec.name) for spec in info.enrichers) or "none"
+        msg = f"plugin {name!r} ({info.distribution}) offers no look-up of that name, but {offered}"
+        raise PluginError(msg)
+
     def _allowed(self, name: str) -> bool:
         return name not in self._deny and (self._allow is None or name in self._allow)
 
@@ -179,10 +197,11 @@ class Registry:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
             specs = tuple(self._hook_collectors(plugin))
+            enrichers = tuple(self._hook_enrichers(plugin))
         except Exception as error:  # noqa: BLE001  a plugin's hook may raise anything; it is kept and shown
             self._manager.unregister(name=name)
             return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
-        return dataclasses.replace(info, collectors=specs)
+        return dataclasses.replace(info, collectors=specs, enrichers=enrichers)
 
     def _hook_collectors(self, plugin: object) -> Iterable[CollectorSpec[msgspec.Struct]]:
         """Call the hook of this plugin alone."""
@@ -193,6 +212,20 @@ class Registry:
                 if not isinstance(spec, hookspecs.CollectorSpec):
                     msg = (
                         "trireme_register_collectors must return CollectorSpec objects, got"
+                        f" {type(spec).__name__}"
+                    )
+                    raise PluginError(msg)
+                yield spec
+
+    def _hook_enrichers(self, plugin: object) -> Iterable[EnricherSpec[msgspec.Struct]]:
+        """Call the hook of this plugin alone."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        caller = self._manager.subset_hook_caller("trireme_register_enrichers", others)
+        for specs in caller():
+            for spec in specs:
+                if not isinstance(spec, hookspecs.EnricherSpec):
+                    msg = (
+                        "trireme_register_enrichers must return EnricherSpec objects, got"
                         f" {type(spec).__name__}"
                     )
                     raise PluginError(msg)

@@ -9,8 +9,15 @@ import click
 from trireme_collector.cli.output import json_option, print_json, printable, table
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import msgspec
+
     from trireme_collector.cli._options import Option
+    from trireme_collector.hookspecs import CollectorSpec, EnricherSpec
     from trireme_collector.registry import PluginInfo, PluginState
+
+    _Spec: TypeAlias = CollectorSpec[msgspec.Struct] | EnricherSpec[msgspec.Struct]
 
 __all__ = ["plugins"]
 
@@ -19,7 +26,7 @@ _COLORS = {"loaded": "green", "broken": "red", "blocked": "yellow"}
 
 @click.group()
 def plugins() -> None:
-    """List the collectors that are installed, or describe one."""
+    """List the plugins that are installed, or describe one."""
 
 
 @plugins.command(name="list")
@@ -57,18 +64,21 @@ def show_plugin(name: str, *, as_json: bool) -> None:
     from trireme_collector.registry import Registry
 
     info = Registry().describe(name)
-    options = {spec.name: describe_options(spec.config_type) for spec in info.collectors}
+    offered = _offered(info)
+    options = {spec.name: describe_options(spec.config_type) for spec in offered}
     if as_json:
         fields = _fields(info)
-        fields["collectors"] = [
+        described = [
             {
                 "name": spec.name,
                 "summary": spec.summary,
                 "stability": spec.stability,
                 "options": list(options[spec.name]),
             }
-            for spec in info.collectors
+            for spec in offered
         ]
+        fields["collectors"] = described[: len(info.collectors)]
+        fields["enrichers"] = described[len(info.collectors) :]
         print_json(fields)
         return
     click.echo(f"{click.style(printable(info.name), bold=True)}  {printable(_summary(info))}")
@@ -77,9 +87,13 @@ def show_plugin(name: str, *, as_json: bool) -> None:
     click.echo(f"  state         {_colored(info.state)}")
     if info.error is not None:
         click.echo(f"  error         {printable(_error(info))}")
-    for spec in info.collectors:
+    for spec in offered:
         click.echo(f"  stability     {spec.stability}")
-        click.echo(f"\nIn the configuration file:\n\n{_example(spec.name, options[spec.name])}")
+        if spec in info.collectors:
+            example = _example(spec.name, options[spec.name])
+            click.echo(f"\nIn the configuration file:\n\n{example}")
+        else:
+            click.echo(f"\nOn the command line: --enrich {spec.name}:OPTION=VALUE,...\n")
         for option in options[spec.name]:
             click.echo(_option(option))
         if not options[spec.name]:
@@ -116,12 +130,18 @@ def _colored(state: PluginState) -> str:
     return click.style(state.value, fg=_COLORS.get(state.value))
 
 
+def _offered(info: PluginInfo) -> list[_Spec]:
+    offered: list[_Spec] = [*info.collectors]
+    offered += info.enrichers
+    return offered
+
+
 def _summary(info: PluginInfo) -> str:
-    return "; ".join(spec.summary for spec in info.collectors)
+    return "; ".join(spec.summary for spec in _offered(info))
 
 
 def _stability(info: PluginInfo) -> str:
-    return ", ".join(dict.fromkeys(spec.stability.value for spec in info.collectors))
+    return ", ".join(dict.fromkeys(spec.stability.value for spec in _offered(info)))
 
 
 def _error(info: PluginInfo) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from trireme_collector.netobserv._flow_clock import FlowClock
 from trireme_collector.netobserv._tracker import Tracker, comparable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    _Give: TypeAlias = Callable[[dict[str, object]], None]
+    _GiveFlowLog: TypeAlias = Callable[[bytes, Sequence[object], str], None]
 
 __all__ = ["LineTracker"]
 
@@ -31,27 +36,25 @@ class LineTracker:
         repaired: How many lines had bytes that are no UTF-8; each became U+FFFD.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        """Build the decoder for what the configuration needs."""
+    def __init__(self, tracker: Tracker, *, clock_field: str = "TimeFlowEndMs") -> None:
+        """Build the decoder for what the configuration needs.
+
+        Args:
+            tracker: What follows the conversations.
+            clock_field: The time in milliseconds by which `process_by_time` goes.
+        """
         self.broken = 0
         self.repaired = 0
         self._tracker = tracker
         self._table = tracker.table
         plan = tracker.table.plan
         self._width = plan.key_width
-        names = tuple(dict.fromkeys((*plan.names, _HASH, _TYPE)))
+        names = tuple(dict.fromkeys((*plan.names, _HASH, _TYPE, clock_field)))
         self._names = names
         self._own = (names.index(_HASH), names.index(_TYPE))
-        key: object = str | int | UnsetType
-        row = msgspec.defstruct(
-            "FlowLogRow",
-            [
-                (f"f{i}", key if i < self._width else Any, msgspec.field(default=UNSET, name=name))
-                for i, name in enumerate(names)
-            ],
-            gc=False,
-        )
-        self._decode = msgspec.json.Decoder(row).decode
+        self._time = names.index(clock_field)
+        self._clock = FlowClock()
+        self._decode = _row_decoder(names, self._width)
         self._decode_any = msgspec.json.Decoder().decode
         self._encode = msgspec.json.Encoder().encode
 
@@ -66,24 +69,34 @@ class LineTracker:
             The records as JSON, without line ends.
         """
         given: list[bytes] = []
-        add = given.append
+        give, give_flow_log = self._adders(given)
         table = self._table
         table.set_clock(now_ms)
-        if lines:
-            own_hash, own_type = self._own
+        for start in range(0, len(lines), _PORTION):
+            table.observe(self._items(lines[start : start + _PORTION]), give_flow_log, give)
+        table.advance(give)
+        return given
 
-            def give_flow_log(line: bytes, row: Sequence[object], text: str) -> None:
-                if row[own_hash] is UNSET and row[own_type] is UNSET and len(line) > 2:
-                    id_ = f',"_HashId":"{text}"' if text else ""
-                    add(b"%b%b" % (line[:-1], f'{id_},"_RecordType":"flowLog"}}'.encode()))
-                else:
-                    add(self._rewritten(line, text))
+    def process_by_time(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Take a batch of lines by the clock of the flow logs themselves.
 
-            give = self._adder(given)
-            for start in range(0, len(lines), _PORTION):
-                items = self._items(lines[start : start + _PORTION])
-                table.observe(items, give_flow_log, give)
-        table.advance(self._adder(given))
+        That clock never goes back, so what comes out depends on the input alone.
+        """
+        given: list[bytes] = []
+        give, give_flow_log = self._adders(given)
+        table, clock, time = self._table, self._clock, self._time
+        for start in range(0, len(lines), _PORTION):
+            items = self._items(lines[start : start + _PORTION])
+            done = 0
+            for index, (_, row, _) in enumerate(items):
+                if clock.is_over(row[time]):
+                    table.observe(items[done:index], give_flow_log, give)
+                    done = index
+                    table.set_clock(clock.move(row[time]))
+                    # What ended in the meantime has ended before this flow log.
+                    table.advance(give)
+            table.observe(items[done:], give_flow_log, give)
+        table.advance(give)
         return given
 
     def tick(self, now_ms: int) -> list[bytes]:
@@ -94,9 +107,23 @@ class LineTracker:
         """End all conversations, as at a shutdown; see `Tracker.flush`."""
         return [self._encode(record) for record in self._tracker.flush(now_ms)]
 
-    def _adder(self, given: list[bytes]) -> Callable[[dict[str, object]], None]:
+    def _adders(self, given: list[bytes]) -> tuple[_Give, _GiveFlowLog]:
+        """Make the functions that write records and flow logs."""
         add, encode = given.append, self._encode
-        return lambda record: add(encode(record))
+        own_hash, own_type = self._own
+
+        def give_flow_log(line: bytes, row: Sequence[object], text: str) -> None:
+            if (
+                row[own_hash] is UNSET
+                and row[own_type] is UNSET
+                and (text or line.strip(b" \t\r{}"))
+            ):
+                id_ = f',"_HashId":"{text}"' if text else ""
+                add(b"%b%b" % (line[:-1], f'{id_},"_RecordType":"flowLog"}}'.encode()))
+            else:
+                add(self._rewritten(line, text))
+
+        return lambda record: add(encode(record)), give_flow_log
 
     def _items(
         self, lines: Sequence[bytes]
@@ -158,3 +185,23 @@ class LineTracker:
             record[_HASH] = text
         record[_TYPE] = "flowLog"
         return self._encode(record)
+
+
+def _row_decoder(names: Sequence[str], width: int) -> Callable[[bytes], Any]:
+    """Make a decoder of the named fields alone; those before the width hold text or integers."""
+    key: object = str | int | UnsetType
+    fields = [
+        (f"f{i}", key if i < width else Any, msgspec.field(default=UNSET, name=name))
+        for i, name in enumerate(names)
+    ]
+    try:
+        row = msgspec.defstruct("FlowLogRow", fields, gc=False)
+    except ValueError:
+        # A name that needs escapes in JSON: then every line is decoded as a whole.
+        return _decode_nothing
+    return msgspec.json.Decoder(row).decode
+
+
+def _decode_nothing(line: bytes) -> NoReturn:
+    del line
+    raise ValueError("there is no decoder for these fields")

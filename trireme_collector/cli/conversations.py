@@ -1,0 +1,239 @@
+"""`trireme-collector conversations`: flow logs in, conversation records out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trireme_collector.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from trireme_collector.netobserv import ConversationStream, FlowReader, Tracker
+
+__all__ = ["conversations"]
+
+_LINES, _RECORDS = "netobserv", "native"
+_BATCH = 1_000
+_TICK_SECONDS = 1.0
+
+
+@click.command()
+@click.argument("inputs", nargs=-1)
+@click.option(
+    "--from",
+    "kind",
+    default=_LINES,
+    show_default=True,
+    metavar="KIND",
+    help="What the inputs are: netobserv or native JSON lines, or a source of another package.",
+)
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    metavar="FILE",
+    help="The conntrack configuration, as JSON or TOML; that of a cluster by default.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["default", "strict"]),
+    default="default",
+    show_default=True,
+    help="Do as NetObserv does, or without its defects.",
+)
+@click.option(
+    "--numbers",
+    type=click.Choice(["agent", "json"]),
+    default="agent",
+    show_default=True,
+    help="Whether ids are those of a cluster or those of a pipeline that reads JSON.",
+)
+@click.option(
+    "--records",
+    "record_types",
+    metavar="TYPE,...",
+    help="The types of records to write, instead of those of the configuration.",
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["auto", "flows", "wall"]),
+    default="auto",
+    show_default=True,
+    help="What drives the time: the flow logs, or the clock on the wall; auto takes the wall for"
+    " standard input.",
+)
+@click.option(
+    "--enrich",
+    "enrichment",
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Name addresses by this look-up.",
+)
+@click.option(
+    "--unknown-fields",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of fields that the format does not know.",
+)
+@click.option(
+    "--max-conversations",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many conversations are kept if the configuration does not say.",
+)
+@click.option(
+    "--no-flush", is_flag=True, help="Leave out the conversations that are open at the end."
+)
+@click.option(
+    "-o", "--output", default="-", metavar="FILE", help="Where to write; standard output if not."
+)
+@json_option
+def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how click calls it
+    inputs: tuple[str, ...],
+    kind: str,
+    config_path: str | None,
+    profile: str,
+    numbers: str,
+    record_types: str | None,
+    clock: str,
+    enrichment: str | None,
+    unknown_fields: str,
+    max_conversations: int | None,
+    output: str,
+    *,
+    no_flush: bool,
+    as_json: bool,
+) -> None:
+    """Follow conversations through the flow logs of all INPUTS.
+
+    Each is a file, or - for standard input, which is also read if there is none. Records are
+    written as lines of JSON; with --json, so is the summary on standard error.
+    """
+    from trireme_collector.cli._enrich_option import read_enricher
+    from trireme_collector.cli._line_source import STANDARD_INPUT
+    from trireme_collector.cli._output_file import lines_written_to
+    from trireme_collector.netobserv import ConversationStream, FlowReader
+
+    paths = inputs or (STANDARD_INPUT,)
+    tracker = _tracker(config_path, profile, numbers, record_types, max_conversations)
+    enricher = read_enricher(enrichment) if enrichment else None
+    checks = enricher is not None or unknown_fields == "drop" or kind == _RECORDS
+    reader = FlowReader(unknown_fields="drop" if unknown_fields == "drop" else "keep")
+    by_time = clock == "flows" or (clock == "auto" and STANDARD_INPUT not in paths)
+    stream = ConversationStream(
+        tracker,
+        by_time=by_time,
+        reader=reader if checks and kind == _LINES else None,
+        enricher=enricher,
+    )
+    with lines_written_to(output) as write:
+        try:
+            for lines in _outputs(stream, kind, paths, by_time=by_time, reader=reader):
+                write(lines)
+        finally:
+            if not no_flush:
+                write(stream.finish())
+    # A reader that is not part of the stream counts for itself.
+    broken = stream.broken if checks and kind == _LINES else stream.broken + reader.broken
+    _summarize(stream, reader, tracker, broken, as_json=as_json)
+
+
+def _outputs(
+    stream: ConversationStream,
+    kind: str,
+    paths: tuple[str, ...],
+    *,
+    by_time: bool,
+    reader: FlowReader,
+) -> Iterator[list[bytes]]:
+    """Give what is to be written, piece by piece."""
+    import time
+
+    from trireme_collector.cli._flow_inputs import native_flows
+    from trireme_collector.cli._line_source import LineSource
+    from trireme_collector.cli._progress import Progress
+    from trireme_collector.netobserv import DEFAULT_MAX_LINE_BYTES
+    from trireme_collector.netobserv.sources import load_flow_source
+
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    if kind not in (_LINES, _RECORDS):
+        source = load_flow_source(kind)
+        for path in paths:
+            for flows in _batched(source(path)):
+                yield stream.take([reader.tidy(flow) for flow in flows], now_ms())
+        return
+    lines_of = LineSource(paths, max_line_bytes=DEFAULT_MAX_LINE_BYTES)
+    with Progress("flow logs", lines_of.total_bytes) as progress:
+        for lines in lines_of.batches(None if by_time else _TICK_SECONDS):
+            if kind == _RECORDS:
+                yield stream.take(native_flows(lines, reader), now_ms())
+            else:
+                yield stream.take_lines(lines, now_ms())
+            progress.show(stream.flows, lines_of.bytes_read)
+    reader.broken += lines_of.too_long
+
+
+def _batched(flows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    import itertools
+
+    while batch := list(itertools.islice(flows, _BATCH)):
+        yield batch
+
+
+def _tracker(
+    config_path: str | None,
+    profile: str,
+    numbers: str,
+    record_types: str | None,
+    max_conversations: int | None,
+) -> Tracker:
+    from trireme_collector.cli._flow_inputs import load_tracking_config
+    from trireme_collector.netobserv import (
+        DEFAULT_MAX_CONVERSATIONS,
+        Tracker,
+        default_tracking_config,
+    )
+
+    config = load_tracking_config(config_path) if config_path else default_tracking_config()
+    if record_types is not None:
+        config["outputRecordTypes"] = [word.strip() for word in record_types.split(",")]
+    return Tracker.from_config(
+        config,
+        profile="strict" if profile == "strict" else "default",
+        numbers="json" if numbers == "json" else "agent",
+        max_conversations=max_conversations or DEFAULT_MAX_CONVERSATIONS,
+    )
+
+
+def _summarize(
+    stream: ConversationStream, reader: FlowReader, tracker: Tracker, broken: int, *, as_json: bool
+) -> None:
+    from trireme_collector.cli._line_source import InputError
+
+    if as_json:
+        fields: dict[str, object] = {
+            "flow_logs": stream.flows,
+            "records": stream.records,
+            "broken_lines": broken,
+            "wrong_fields": dict(reader.wrong),
+            "unknown_fields": dict(reader.unknown),
+            "metrics": tracker.metrics(),
+        }
+        print_json({"summary": fields}, err=True, indent=False)
+    else:
+        notes = [f"{stream.flows:,} flow logs", f"{stream.records:,} records"]
+        if broken:
+            notes.append(f"{broken:,} broken lines")
+        if reader.wrong:
+            notes.append(f"{reader.wrong.total():,} fields of a wrong type")
+        if reader.unknown:
+            notes.append(f"{reader.unknown.total():,} unknown fields")
+        click.echo(", ".join(notes), err=True)
+    if broken and not stream.flows:
+        msg = f"none of {broken:,} lines is a flow log; check --from"
+        raise InputError(msg)

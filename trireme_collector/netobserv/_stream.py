@@ -1,0 +1,126 @@
+"""Conversations out of a stream, with all that may be done to records on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trireme_collector.netobserv._flow_clock import FlowClock
+from trireme_collector.netobserv._line_tracker import LineTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from trireme_collector.netobserv._enrichment import Enricher
+    from trireme_collector.netobserv._reader import FlowReader
+    from trireme_collector.netobserv._tracker import Tracker
+
+__all__ = ["ConversationStream"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ConversationStream:
+    """Feeds a tracker and writes its records as lines.
+
+    Without a reader and an enricher, lines take the short way: flow logs are passed on as they
+    are.
+
+    Attributes:
+        lines: How many lines were read.
+        flows: How many flow logs were read.
+        records: How many records were given out.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        *,
+        by_time: bool,
+        reader: FlowReader | None = None,
+        enricher: Enricher | None = None,
+    ) -> None:
+        """Connect the parts.
+
+        Args:
+            tracker: What follows the conversations.
+            by_time: Whether the flow logs drive the clock.
+            reader: Checks lines; needed where fields are to be dropped.
+            enricher: Names the addresses.
+        """
+        self.lines = self.flows = self.records = 0
+        self._tracker = tracker
+        self._by_time = by_time
+        self._reader = reader
+        self._enricher = enricher
+        self._line_tracker = LineTracker(tracker)
+        self._clock = FlowClock()
+        self._now_ms = 0
+
+    @property
+    def broken(self) -> int:
+        """How many lines were no flow log."""
+        return self._line_tracker.broken + (self._reader.broken if self._reader else 0)
+
+    def take_lines(self, lines: Sequence[bytes], now_ms: int) -> list[bytes]:
+        """Take lines of JSON.
+
+        Args:
+            lines: Flow logs, without line ends.
+            now_ms: The time, if the flow logs do not drive the clock.
+
+        Returns:
+            Records as JSON, without line ends.
+        """
+        self.lines += len(lines)
+        if self._reader is not None:
+            read = self._reader.read
+            flows = [flow for line in lines if line and (flow := read(line)) is not None]
+            return self.take(flows, now_ms)
+        if self._enricher is not None:
+            msg = "an enricher needs a reader"
+            raise ValueError(msg)
+        broken = self._line_tracker.broken
+        if self._by_time:
+            given = self._line_tracker.process_by_time(lines)
+        else:
+            given = self._line_tracker.process(lines, now_ms)
+        self.flows += sum(map(bool, lines)) - (self._line_tracker.broken - broken)
+        self.records += len(given)
+        return given
+
+    def take(self, flows: Sequence[Mapping[str, object]], now_ms: int) -> list[bytes]:
+        """Take flow logs that were decoded elsewhere; see `take_lines`."""
+        self.flows += len(flows)
+        if not self._by_time:
+            return self._written(self._tracker.process(flows, now_ms), now_ms)
+        clock = self._clock
+        given: list[bytes] = []
+        waiting: list[Mapping[str, object]] = []
+        for flow in flows:
+            time_ms = flow.get("TimeFlowEndMs")
+            if clock.is_over(time_ms) and isinstance(time_ms, (int, float)):
+                given += self._until_now(waiting)
+                waiting = []
+                # What ended in the meantime has ended before this flow log.
+                clock.move(time_ms)
+                given += self._until_now(waiting)
+            waiting.append(flow)
+        return given + self._until_now(waiting)
+
+    def _until_now(self, flows: Sequence[Mapping[str, object]]) -> list[bytes]:
+        now_ms = self._clock.now_ms
+        return self._written(self._tracker.process(flows, now_ms), now_ms)
+
+    def finish(self) -> list[bytes]:
+        """End all conversations."""
+        return self._written(self._tracker.flush(), self._clock.now_ms)
+
+    def _written(self, records: Iterable[Mapping[str, object]], now_ms: int) -> list[bytes]:
+        enricher = self._enricher
+        if enricher is not None:
+            records = [enricher.enrich(record, now_ms) for record in records]
+        lines = [_encode(record) for record in records]
+        self.records += len(lines)
+        return lines
