@@ -94,7 +94,8 @@ class Notifier:
         drop, a packet report a drop. A processing unit that is new is announced before.
         """
         if isinstance(record, FlowRecord):
-            return self._flow(record)
+            # What a flow carried after it was judged is no decision.
+            return [] if record.phase else self._flow(record)
         if isinstance(record, PacketReport):
             return [_packet(record)]
         return []

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from msgspec import UNSET, structs
 
-from tests.core.record_strategies import structs
+from tests.core.record_strategies import structs as struct_strategy
 from trireme_collector.records import (
     ActionType,
     Direction,
     EndPoint,
     EndPointType,
     FlowDropReason,
+    FlowPhase,
     FlowRecord,
     PacketEvent,
     PacketReport,
@@ -168,9 +170,14 @@ def test_other_records_are_not_published() -> None:
     assert Notifier().messages(UserRecord(id="x")) == []
 
 
-@given(structs(FlowRecord))
+@pytest.mark.parametrize("phase", FlowPhase)
+def test_what_a_flow_carried_later_is_no_decision(phase: FlowPhase) -> None:
+    assert Notifier().messages(accepted(phase=phase)) == []
+
+
+@given(struct_strategy(FlowRecord))
 def test_any_flow_gives_messages_that_can_be_read(record: FlowRecord) -> None:
-    *_, verdict, fate = Notifier().messages(record)
+    *_, verdict, fate = Notifier().messages(structs.replace(record, phase=UNSET))
     decode_policy_verdict_notify(verdict)
     assert fate[0] in {1, 4}
     if fate[0] == 1:
@@ -179,7 +186,7 @@ def test_any_flow_gives_messages_that_can_be_read(record: FlowRecord) -> None:
         decode_trace_notify(fate)
 
 
-@given(structs(PacketReport))
+@given(struct_strategy(PacketReport))
 def test_any_packet_gives_a_message_that_can_be_read(report: PacketReport) -> None:
     (message,) = Notifier().messages(report)
     assert message[0] in {1, 4}
