@@ -24,7 +24,7 @@ from trireme_collector.records import (
     PacketReport,
     encode_json,
 )
-from trireme_datapath.monitor import MessageError
+from trireme_datapath.monitor import AgentNotify, MessageError
 from trireme_datapath.monitor.gob import Basic, Field, GobSchema, GobStruct, SliceType, StructType
 from trireme_datapath.monitor.publishing import Notifier
 from trireme_datapath.monitor.publishing._endpoints import agent_message
@@ -400,7 +400,7 @@ def test_a_name_that_does_not_exist() -> None:
 @pytest.mark.parametrize(("number", "event"), [(7, "create"), (3, "update"), (8, "delete")])
 def test_endpoints_that_come_and_go(number: int, event: str) -> None:
     text = '{"id":10,"labels":["k8s:app=foo"],"pod-name":"foo-1","namespace":"default"}'
-    assert MonitorRecords().records(agent_message(number, text)) == [
+    assert MonitorRecords().records(agent_message(AgentNotify(type=number, text=text))) == [
         ContainerRecord(
             context_id="10",
             tags=("k8s:app=foo", "namespace=default", "pod-name=foo-1"),
@@ -410,14 +410,16 @@ def test_endpoints_that_come_and_go(number: int, event: str) -> None:
 
 
 def test_other_events_are_no_records() -> None:
-    assert MonitorRecords().records(agent_message(5, '{"rule_count":0}')) == []
-    assert MonitorRecords().records(agent_message(99, "")) == []
+    assert (
+        MonitorRecords().records(agent_message(AgentNotify(type=5, text='{"rule_count":0}'))) == []
+    )
+    assert MonitorRecords().records(agent_message(AgentNotify(type=99, text=""))) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"id":"x"}', '{"labels":3}', "[" * 100_000])
 def test_an_event_that_is_not_what_it_should_be(text: str) -> None:
     with pytest.raises(MessageError, match="the text of an endpoint's event"):
-        MonitorRecords().records(agent_message(7, text))
+        MonitorRecords().records(agent_message(AgentNotify(type=7, text=text)))
 
 
 # Everything else.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from trireme_collector.records import EndPointType
+from trireme_datapath.monitor.agent_messages import NotifiedEndpoint, endpoint_create_message
 from trireme_datapath.monitor.gob import Basic, Field, GobSchema, StructType
 from trireme_datapath.monitor.tables.message_types import MessageType
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trireme_collector.records import EndPoint
+    from trireme_datapath.monitor.messages.agent import AgentNotify
 
 __all__ = ["FIRST_IDENTITY", "WORLD_IDENTITY", "EndpointNumbers", "agent_message"]
 
@@ -22,7 +22,6 @@ WORLD_IDENTITY: Final = 2
 FIRST_IDENTITY: Final = 256
 """Identities below are reserved: that of a processing unit is its number and this."""
 
-_ENDPOINT_CREATED: Final = 7
 _MAX_ENDPOINTS: Final = 4096
 _AGENT_NOTIFY: Final = GobSchema(
     {64: StructType("AgentNotify", (Field("Type", Basic.UINT), Field("Text", Basic.STRING)))},
@@ -30,9 +29,9 @@ _AGENT_NOTIFY: Final = GobSchema(
 )
 
 
-def agent_message(number: int, text: str) -> bytes:
+def agent_message(notify: AgentNotify) -> bytes:
     """Write a notification of the agent."""
-    encoded = _AGENT_NOTIFY.encode({"Type": number, "Text": text})
+    encoded = _AGENT_NOTIFY.encode({"Type": notify.type, "Text": notify.text})
     return bytes((MessageType.AGENT,)) + _AGENT_NOTIFY.definitions + encoded
 
 
@@ -66,11 +65,9 @@ class EndpointNumbers:
             return 0, None
         number = len(self._numbers) + 1
         self._numbers[end.id] = number
-        labels = [f"trireme:unit={end.id}", *(f"trireme:{tag}" for tag in tags)]
-        fields: dict[str, object] = {"id": number, "labels": labels}
-        if namespace:
-            fields["namespace"] = namespace
-        message = agent_message(_ENDPOINT_CREATED, msgspec.json.encode(fields).decode())
+        labels = (f"trireme:unit={end.id}", *(f"trireme:{tag}" for tag in tags))
+        endpoint = NotifiedEndpoint(id=number, labels=labels, namespace=namespace)
+        message = agent_message(endpoint_create_message(endpoint))
         self._announcements.append(message)
         return number, message
 

@@ -22,7 +22,7 @@ from trireme_collector.records import (
     PacketReport,
     UserRecord,
 )
-from trireme_datapath.monitor.messages.agent import decode_agent_notify
+from trireme_datapath.monitor.messages.agent import AgentNotify, decode_agent_notify
 from trireme_datapath.monitor.messages.drop import decode_drop_notify
 from trireme_datapath.monitor.messages.policy_verdict import decode_policy_verdict_notify
 from trireme_datapath.monitor.messages.trace import decode_trace_notify
@@ -221,4 +221,5 @@ def test_agent_messages_have_the_bytes_of_the_original(case: dict[str, object]) 
     if case["type"] == "agent" and case["profile"] == "1.16.2":
         number = case["agent_type"]
         assert isinstance(number, int)
-        assert agent_message(number, str(case["agent_text"])).hex() == case["hex"]
+        notify = AgentNotify(type=number, text=str(case["agent_text"]))
+        assert agent_message(notify).hex() == case["hex"]
