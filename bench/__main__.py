@@ -20,6 +20,7 @@ NAMES = (
     "outage",
     "packet_path",
     "monitor",
+    "netobserv",
 )
 
 
@@ -27,7 +28,13 @@ def main() -> int:
     """Run them in order; 1 when a target was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    names = parser.parse_args().names or NAMES
+    parser.add_argument(
+        "--full", action="store_true", help="measure with as much data as the targets are of"
+    )
+    arguments = parser.parse_args()
+    names = arguments.names or NAMES
+    if arguments.full:
+        os.environ["BENCH_FULL"] = "1"
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")

@@ -170,9 +170,9 @@ class ConversationTable:
             account.actions["swapAB"] += 1
             keys = tuple([keys[index] for index in plan.swapped])
             side = path.other_side
-        group = next((g for g in self.groups if g.matches(keys)), self.groups[-1])
-        conversation = Conversation(path, keys, side, plan.initial.copy(), group)
+        number, group = next(pair for pair in enumerate(self.groups) if pair[1].matches(keys))
         total = path.total
+        conversation = Conversation(total, path.text, side, keys, plan.initial.copy(), number)
         self._conversations[total] = path.conversation = conversation
         group.active_count += 1
         if self._gives_heartbeats:
@@ -198,7 +198,7 @@ class ConversationTable:
         ):
             self._terminate(conversation)
         elif not conversation.is_terminating:
-            group = conversation.group
+            group = self.groups[conversation.group]
             conversation.expiry_ns = self._now_ns + group.end_timeout_ns
             conversation.entries += 1
             group.active.append(conversation)
@@ -225,7 +225,7 @@ class ConversationTable:
         self.account.actions["detectEndConnection"] += 1
         if conversation.is_terminating:
             return
-        group = conversation.group
+        group = self.groups[conversation.group]
         conversation.is_terminating = True
         conversation.expiry_ns = self._now_ns + group.terminating_timeout_ns
         group.active_count -= 1
@@ -309,7 +309,7 @@ class ConversationTable:
         self, conversation: Conversation, reason: str, give: Callable[[dict[str, object]], None]
     ) -> None:
         """End a conversation, which is the first of its line."""
-        group = conversation.group
+        group = self.groups[conversation.group]
         if conversation.is_terminating:
             group.terminating.popleft()
             group.terminating_count -= 1

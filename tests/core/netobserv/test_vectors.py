@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.netobserv import vectors
 from trireme_collector import ConfigError
-from trireme_collector.netobserv import LineTracker, Tracker, conversation_hash
+from trireme_collector.netobserv import FlowReader, LineTracker, Tracker, conversation_hash
 from trireme_collector.netobserv._hash import encode_value
 
 if TYPE_CHECKING:
@@ -80,3 +80,30 @@ def test_configurations_are_refused_alike(scenario: dict[str, Any], profile: Pro
     with pytest.raises(ConfigError) as refusal:
         Tracker.from_config(config, profile=profile)
     assert refusal.value.problems
+
+
+@pytest.mark.parametrize("run", VECTORS["binary_runs"], ids=named)
+def test_whole_runs_are_alike(run: dict[str, Any]) -> None:
+    """The original took what had come every five seconds, if anything had."""
+    tracker = Tracker.from_config(
+        VECTORS["configs"][run["config"]], profile="strict", numbers="json"
+    )
+    batches: dict[int, list[Any]] = {}
+    for given in run["input"]:
+        batches.setdefault(int(given["t"] // 5) * 5 + 5, []).extend(given["flows"])
+    records = [
+        (time, record)
+        for time, flows in sorted(batches.items())
+        for record in tracker.process(flows, time * 1000)
+    ]
+    assert [record for _, record in records] == [output["record"] for output in run["output"]]
+    for (time, _), output in zip(records, run["output"], strict=True):
+        assert abs(time - output["t"]) < 1
+
+
+def test_flow_logs_of_an_agent_are_known_and_sound() -> None:
+    reader = FlowReader()
+    for flow in VECTORS["agent_grpc_flowlogs"]:
+        kept = {name: value for name, value in flow.items() if value is not None}
+        assert reader.tidy(flow) == kept
+    assert (reader.wrong.total(), reader.unknown.total()) == (0, 0)
