@@ -72,6 +72,7 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
         if judging is not None:
             _check_backend(judging, problems)
             _check_control(judging, problems, warnings)
+            _check_publish(judging, problems, warnings)
     if loaded is not None:
         _check_metrics(loaded, problems, warnings)
         _check_outputs(loaded, problems, warnings)
@@ -206,6 +207,30 @@ def _check_control(
         warnings.append(_Finding("control", str(error), ExitCode.CONFIG))
     except ConfigError as error:
         problems.append(_Finding("control", str(error), ExitCode.CONFIG))
+    finally:
+        server.close()
+
+
+def _check_publish(
+    loaded: LoadedConfiguration[AgentConfiguration],
+    problems: list[_Finding],
+    warnings: list[_Finding],
+) -> None:
+    from trireme_collector.errors import ConfigError
+
+    config = loaded.settings.publish
+    if not config.socket:
+        return
+    from trireme_datapath.monitor.publishing import MonitorServer, SocketBusyError
+
+    server = MonitorServer(loaded.resolve(config.socket), mode=config.mode)
+    try:
+        server.open()
+    except SocketBusyError as error:
+        # It may be the running agent itself that has it.
+        warnings.append(_Finding("publish", str(error), ExitCode.CONFIG))
+    except ConfigError as error:
+        problems.append(_Finding("publish", str(error), ExitCode.CONFIG))
     finally:
         server.close()
 
