@@ -108,6 +108,7 @@ def _lines(status: AgentStatus) -> Iterator[str]:
         word = click.style("ok", fg="green") if check.ok else click.style("BAD", fg="red")
         yield f"health   {printable(check.name)} {word}: {printable(check.detail)}"
     yield _intake_line(records)
+    yield from _process_lines(status)
     yield ""
     yield from account_lines(records.collectors)
 
@@ -125,6 +126,21 @@ def _packet_lines(packets: PacketStatus) -> Iterator[str]:
         yield (
             f"queue {queue.number:<3}received {queue.received}, waiting {queue.waiting}; dropped by"
             f" the kernel: queue full {queue.dropped_full}, socket full {queue.dropped_socket}"
+        )
+    if packets.settled:
+        yield f"         in the hands of processes that died: {packets.settled}"
+
+
+def _process_lines(status: AgentStatus) -> Iterator[str]:
+    for process in status.processes:
+        deaths = f", replaced {process.deaths} times" if process.deaths else ""
+        yield f"process  {printable(process.name)}: {process.pid}, {process.state}{deaths}"
+    crossing = status.crossing
+    if crossing is not None:
+        yield (
+            f"crossing records made {crossing.made}, sent {crossing.sent}, taken {crossing.taken},"
+            f" waiting {crossing.waiting}; dropped for want of room {crossing.dropped}, died with a"
+            f" process {crossing.lost}"
         )
 
 

@@ -29,13 +29,16 @@ from trireme_collector.control._socket import SocketBusyError
 from trireme_collector.control._status import (
     AgentState,
     AgentStatus,
+    CrossingStatus,
     DrainArguments,
     DrainResult,
     HealthStatus,
     PacketStatus,
     PolicyStatus,
+    ProcessStatus,
     QueueStatus,
     ReloadResult,
+    RestartResult,
 )
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "ControlError",
     "ControlLimits",
     "ControlServer",
+    "CrossingStatus",
     "DrainArguments",
     "DrainResult",
     "ErrorKind",
@@ -65,7 +69,9 @@ __all__ = [
     "PacketStatus",
     "Peer",
     "PolicyStatus",
+    "ProcessStatus",
     "QueueStatus",
     "ReloadResult",
+    "RestartResult",
     "SocketBusyError",
 ]

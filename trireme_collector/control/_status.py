@@ -11,13 +11,16 @@ from trireme_collector.pipeline import PipelineStatus  # noqa: TC001  msgspec re
 __all__ = [
     "AgentState",
     "AgentStatus",
+    "CrossingStatus",
     "DrainArguments",
     "DrainResult",
     "HealthStatus",
     "PacketStatus",
     "PolicyStatus",
+    "ProcessStatus",
     "QueueStatus",
     "ReloadResult",
+    "RestartResult",
 ]
 
 
@@ -124,8 +127,8 @@ class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The kernel's own counters of the packet queue, all modulo 2**32.
 
-    At any time ``received == judged + waiting + dropped_full + dropped_socket``, where `judged`
-    is that of the `PacketStatus` that was taken with it.
+    At any time ``received == judged + settled + waiting + dropped_full + dropped_socket``, where
+    `judged` and `settled` are those of the `PacketStatus` that was taken with it.
 
     Attributes:
         number: The number of the queue.
@@ -150,7 +153,11 @@ class PacketStatus(msgspec.Struct, frozen=True, kw_only=True):
         judged: Packets that got a verdict.
         denied: Those of them that were dropped or refused.
         counters: What the engine counts, by name.
-        queue: The kernel's counters, where they can be read.
+        queue: The kernel's counters, where they can be read; those of all queues, if there are
+            several.
+        settled: Packets that a process had received when it died. They went round again and
+            count once more, or they were judged and nobody lived to count them.
+        queues: The counters of each queue, if there are several.
     """
 
     exact: bool
@@ -158,6 +165,46 @@ class PacketStatus(msgspec.Struct, frozen=True, kw_only=True):
     denied: int
     counters: dict[str, int]
     queue: QueueStatus | None = None
+    settled: int = 0
+    queues: tuple[QueueStatus, ...] = ()
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of an agent.
+
+    Attributes:
+        name: What it is.
+        pid: Its number, 0 while it is not there.
+        state: What it does.
+        deaths: How often it had to be replaced because it ended, or hung.
+    """
+
+    name: str
+    pid: int
+    state: str
+    deaths: int = 0
+
+
+class CrossingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Records on their way from the processes that judge to the collectors.
+
+    At any time ``made == dropped + sent`` and ``sent == taken + lost + waiting``.
+
+    Attributes:
+        made: Records that came of packets.
+        dropped: Those of them that did not fit while the collectors were away.
+        sent: Those that were handed over.
+        taken: Those that the collectors took.
+        lost: Those that died with a process.
+        waiting: Those that wait for the collectors.
+    """
+
+    made: int
+    dropped: int
+    sent: int
+    taken: int
+    lost: int
+    waiting: int
 
 
 class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +221,8 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
         packets: What was judged.
         records: Who it is (``instance``, ``epoch``) and the account of its records. The account
             of a collector is taken at one moment: it balances.
+        processes: The processes, if there are several.
+        crossing: The records on their way between them.
     """
 
     state: AgentState
@@ -185,3 +234,19 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyStatus
     packets: PacketStatus
     records: PipelineStatus
+    processes: tuple[ProcessStatus, ...] = ()
+    crossing: CrossingStatus | None = None
+
+
+class RestartResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a planned restart did.
+
+    Attributes:
+        enforcers: How many processes that judge were exchanged.
+        longest_pause_ms: For how long nobody judged at one queue, at most; its packets waited.
+        program_version: The version of the program that runs now.
+    """
+
+    enforcers: int
+    longest_pause_ms: float
+    program_version: str

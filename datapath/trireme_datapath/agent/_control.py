@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trireme_datapath.agent._parts import PacketBackend
     from trireme_datapath.engine import Engine
 
-__all__ = ["AgentControl", "Controlled"]
+__all__ = ["AgentControl", "Controlled", "status_reasons"]
 
 _STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as it is
 _RELOAD_SECONDS: Final = 60.0  # a policy of some hundred thousand rules takes a few seconds
@@ -234,7 +234,7 @@ class AgentControl:
         if self._ending:
             state, reasons = AgentState.DRAINING, ["it was told to end"]
         else:
-            reasons = list(_reasons(checks, policy, records))
+            reasons = list(status_reasons(checks, policy, records))
             state = AgentState.DEGRADED if reasons else AgentState.RUNNING
         return AgentStatus(
             state=state,
@@ -251,9 +251,10 @@ class AgentControl:
         )
 
 
-def _reasons(
+def status_reasons(
     checks: Iterable[HealthCheck], policy: PolicyStatus, records: PipelineStatus
 ) -> Iterable[str]:
+    """Say why an agent is not simply running, if it is not."""
     for check in checks:
         if not check.ok:
             yield f"{check.name}: {check.detail}"

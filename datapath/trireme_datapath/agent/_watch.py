@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trireme_collector.metrics import (
     HealthCheck,
@@ -15,14 +15,13 @@ from trireme_collector.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from trireme_collector.metrics import MetricsConfig
     from trireme_collector.pipeline import Pipeline
-    from trireme_datapath.agent._parts import PacketBackend
-    from trireme_datapath.engine import Engine
+    from trireme_datapath.backends.netlink import QueueStatistics
 
-__all__ = ["DATAPATH_METRICS", "AgentWatch"]
+__all__ = ["DATAPATH_METRICS", "AgentWatch", "Measured", "MeasuredQueue", "Revised"]
 
 _NANOSECONDS: Final = 1_000_000_000
 _LONGEST_TURN_NS: Final = 10 * _NANOSECONDS  # a turn takes a second when nothing happens
@@ -49,6 +48,37 @@ DATAPATH_METRICS: Final = (_EVENTS, _POLICY, _IDLE, _WAITING, _LOST)
 """Every metric of the datapath."""
 
 
+class Revised(Protocol):
+    """What is told of a policy."""
+
+    @property
+    def revision(self) -> str:
+        """Its revision."""
+        ...
+
+
+class Measured(Protocol):
+    """What is told of an engine; perhaps it is in another process."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was done, by name."""
+        ...
+
+    @property
+    def policy(self) -> Revised:
+        """The policy in force."""
+        ...
+
+
+class MeasuredQueue(Protocol):
+    """What is told of a queue."""
+
+    def statistics(self) -> QueueStatistics | None:
+        """Give the kernel's own counters, where they can be read."""
+        ...
+
+
 class AgentWatch:
     """Measures an agent and serves what it measured, if the configuration says where.
 
@@ -66,13 +96,13 @@ class AgentWatch:
         self,
         config: MetricsConfig,
         pipeline: Pipeline,
-        engine: Engine,
+        engine: Measured,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Build the server, if there is one; open nothing."""
         self._engine = engine
         self._clock = clock
-        self._backend: PacketBackend | None = None
+        self._backend: MeasuredQueue | None = None
         self._turned_ns = 0
         self.server: MetricsServer | None = None
         if config.listen:
@@ -88,7 +118,7 @@ class AgentWatch:
         if self.server is not None:
             self.server.open()
 
-    def start(self, backend: PacketBackend) -> None:
+    def start(self, backend: MeasuredQueue) -> None:
         """Answer from now on: packets are judged."""
         self._backend = backend
         self.turn()

@@ -12,6 +12,7 @@ from trireme_collector.control import ControlConfig
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
+from trireme_datapath.processes.config import ProcessesConfig
 
 if TYPE_CHECKING:
     import os
@@ -160,11 +161,13 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
         datapath: How packets are received and judged.
         control: Where a running agent takes commands.
         publish: Where decisions can be watched.
+        processes: Which processes do it.
     """
 
     datapath: DatapathConfig
     control: ControlConfig = ControlConfig()
     publish: PublishConfig = PublishConfig()
+    processes: ProcessesConfig = ProcessesConfig()
 
 
 def load_agent_config(

@@ -17,6 +17,7 @@ from trireme_datapath.backends._netlink_codec import (
     ErrorMessage,
     MessageError,
     QueueFlag,
+    batch_verdict,
     bind_message,
     copy_message,
     flags_message,
@@ -28,6 +29,8 @@ from trireme_datapath.backends._queue_statistics import holder_of, read_statisti
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from trireme_datapath.packets import Verdict
 
 __all__ = ["NetlinkQueue", "QueueSettings", "has_net_admin", "memory_per_packet"]
 
@@ -186,6 +189,45 @@ class NetlinkQueue:
     def send(self, messages: bytes) -> None:
         """Hand verdicts to the kernel; they are carried out before this returns."""
         self._socket.send(messages)
+
+    def first_waiting(self) -> int | None:
+        """Look at the packet that would be received next; what is none is read and forgotten.
+
+        Returns:
+            Its id, None when no packet waits in the socket.
+
+        Raises:
+            OSError: The socket is of no use any more.
+        """
+        for _ in range(_MAX_WAITING):
+            try:
+                message = self._socket.recv(_MAX_ANSWER, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            try:
+                found = parse_message(message)
+            except MessageError:
+                pass
+            else:
+                if not isinstance(found, ErrorMessage):
+                    return found.packet_id
+            self._socket.recv(_MAX_ANSWER, socket.MSG_DONTWAIT)
+        return None
+
+    def settle(self, number: Verdict, last_id: int) -> None:
+        """Give a verdict to every packet that was received before us and did not get one.
+
+        Args:
+            number: The verdict: REPEAT lets the kernel queue them again, under new ids.
+            last_id: The highest id that the queue has given, or more: it counts when no packet
+                waits in the socket.
+
+        Raises:
+            OSError: The socket is of no use any more.
+        """
+        first = self.first_waiting()
+        last = last_id if first is None else first - 1
+        self.send(batch_verdict(self.queue_number, last & 0xFFFFFFFF, number))
 
     def detach(self) -> int:
         """Let go of the socket without closing it, so that the queue stays bound."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from trireme_datapath.agent import Agent
     from trireme_datapath.agent._monitor_agent import MonitorAgent
+    from trireme_datapath.processes.supervisor import Supervisor
 
 __all__ = ["run"]
 
@@ -41,7 +42,8 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
     With ``source = "cilium-monitor"`` the notifications of a Cilium node are reported instead.
 
     SIGHUP reopens the outputs and reads the configuration and the policy again; if one of them
-    has mistakes, both are refused and those in force stay. The log goes to standard error.
+    has mistakes, both are refused and those in force stay. SIGUSR2 exchanges every process for
+    one that runs the program as it is installed now. The log goes to standard error.
     """
     import gc
     import signal
@@ -51,7 +53,8 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
     from trireme_datapath.cli._logging import configure_logging
 
     configure_logging(as_json=as_json, color=ctx.color)
-    agent = _build(config_path, remove_rules=remove_rules)
+    words = ("json" if as_json else "text", "color" if ctx.color else "plain")
+    agent = _build(config_path, remove_rules=remove_rules, log=words)
 
     interrupted = False
 
@@ -63,8 +66,15 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
     def reload(_number: int, _frame: FrameType | None) -> None:
         agent.reload()
 
+    def restart(_number: int, _frame: FrameType | None) -> None:
+        if exchange is not None:
+            exchange()
+
     # A signal that comes while the queue and the rules are set up waits until they stand.
     signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    exchange = getattr(agent, "restart", None)
+    if exchange is not None:
+        signals[signal.SIGUSR2] = restart
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     previous = {number: signal.signal(number, handler) for number, handler in signals.items()}
     try:
@@ -86,17 +96,28 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
         ctx.exit(ExitCode.INTERRUPTED)
 
 
-def _build(path: str, *, remove_rules: bool) -> Agent | MonitorAgent:
+def _build(
+    path: str, *, remove_rules: bool, log: tuple[str, str] = ("text", "plain")
+) -> Agent | MonitorAgent | Supervisor:
     """Build the agent that a configuration asks for."""
     from trireme_datapath.agent import (
         Agent,
+        BackendName,
         load_agent_config,
         load_monitor_config,
         names_source,
     )
+    from trireme_datapath.processes import ProcessLayout
 
     if names_source(path):
         from trireme_datapath.agent._monitor_agent import MonitorAgent
 
         return MonitorAgent(load_monitor_config(path))
-    return Agent(load_agent_config(path), remove_rules=remove_rules)
+    loaded = load_agent_config(path)
+    wants_tree = loaded.settings.processes.layout is ProcessLayout.TREE
+    # NetfilterQueue opens its queue itself: nobody else can hold it.
+    if wants_tree and loaded.settings.datapath.backend is BackendName.NETLINK:
+        from trireme_datapath.processes.supervisor import Supervisor
+
+        return Supervisor(loaded, remove_rules=remove_rules, log=log)
+    return Agent(loaded, remove_rules=remove_rules)

@@ -31,6 +31,7 @@ from trireme_datapath.agent._monitor_watch import MONITOR_METRICS, MonitorWatch
 from trireme_datapath.cli.run import _build
 from trireme_datapath.monitor.records import MonitorRecords
 from trireme_datapath.monitor.sources import MonitorSocket, Payload, PayloadType
+from trireme_datapath.processes.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,6 +239,9 @@ def test_without_it_the_agent_judges(tmp_path: Path) -> None:
     path.write_text('[datapath]\npolicy = "policy.toml"\n')
     assert not names_source(path)
     assert not names_source(tmp_path / "nothing")
+    assert isinstance(_build(str(path), remove_rules=False), Supervisor)
+    with path.open("a") as file:
+        file.write('[processes]\nlayout = "single"\n')
     assert isinstance(_build(str(path), remove_rules=False), Agent)
 
 

@@ -22,6 +22,7 @@ from trireme_datapath.agent import AgentConfiguration, AgentReport
 from trireme_datapath.backends.netlink import NetlinkBackend, QueueBusyError
 from trireme_datapath.backends.nfqueue import NfqueueBackend
 from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.processes import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,9 @@ def config(tmp_path: Path) -> str:
     (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
     path = tmp_path / "agent.toml"
     path.write_text(
-        f"[datapath]\npolicy = \"policy.toml\"\n[collectors.file]\npath = '{tmp_path}/f.json'\n",
+        f"[datapath]\npolicy = \"policy.toml\"\n[collectors.file]\npath = '{tmp_path}/f.json'\n"
+        '[datapath.accounting]\nenabled = false\n'
+        '[processes]\nlayout = "single"\n',
         encoding="utf-8",
     )
     return str(path)
@@ -145,6 +148,37 @@ def test_signals_are_as_before_afterwards(fake: type[FakeAgent], config: str) ->
     after = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     assert after == before
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}
+
+
+class FakeSupervisor(FakeAgent):
+    """What runs a tree of processes, which no test may start in its own process."""
+
+    def __init__(
+        self,
+        config: LoadedConfiguration[AgentConfiguration],
+        *,
+        remove_rules: bool,
+        log: tuple[str, str],
+    ) -> None:
+        super().__init__(config, remove_rules=remove_rules)
+        self.calls.append("-".join(log))
+
+    def restart(self) -> None:
+        self.calls.append("restart")
+
+
+def test_a_tree_of_processes_is_what_runs_if_nothing_else_is_said(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(config)
+    path.write_text(path.read_text(encoding="utf-8").partition("[datapath.accounting]")[0], "utf-8")
+    monkeypatch.setattr(supervisor, "Supervisor", FakeSupervisor)
+    monkeypatch.setattr(FakeSupervisor, "signals", (signal.SIGUSR2, signal.SIGTERM))
+    before = signal.getsignal(signal.SIGUSR2)
+    assert cli.main(["run", "-c", config, "--json"]) == ExitCode.OK
+    assert FakeSupervisor.calls[:3] == ["remove=False", "json-plain", "start"]
+    assert sorted(FakeSupervisor.calls[3:]) == ["restart", "stop"]
+    assert signal.getsignal(signal.SIGUSR2) == before
 
 
 def test_the_report_in_json(

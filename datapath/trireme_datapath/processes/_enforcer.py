@@ -1,0 +1,365 @@
+"""The process that judges packets: a backend and an engine, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trireme_collector.control import QueueStatus
+from trireme_collector.errors import ConfigError, DatapathError, TriremeError
+from trireme_collector.exit_codes import ExitCode
+from trireme_datapath.backends._queue_statistics import parse_statistics, read_statistics
+from trireme_datapath.backends.netlink import NetlinkBackend, NetlinkQueue
+from trireme_datapath.engine import Engine
+from trireme_datapath.packets import Verdict
+from trireme_datapath.policy import compile_policy
+from trireme_datapath.processes._board import EnforcerBoard
+from trireme_datapath.processes._channel import Channel
+from trireme_datapath.processes._messages import (
+    Counted,
+    Enforce,
+    EnforcerSetup,
+    Enforcing,
+    Failed,
+    FromEnforcer,
+    Look,
+    Looked,
+    NewPolicy,
+    PolicyReady,
+    PolicyRefused,
+    Ready,
+    Release,
+    Released,
+    Settle,
+    Take,
+    Taken,
+    ToEnforcer,
+)
+from trireme_datapath.processes._privileges import Capability, die_with_parent, keep_only
+from trireme_datapath.processes._record_link import RecordSender
+
+if TYPE_CHECKING:
+    from trireme_collector.records import Record
+    from trireme_datapath.backends.netlink import QueueStatistics
+    from trireme_datapath.kernel.conntrack import ConnectionTracker
+    from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.processes._messages import HeldQueue, Slot
+
+__all__ = ["Enforcer", "run_enforcer"]
+
+_TURN_SECONDS: Final = 0.5
+_SECOND_NS: Final = 1_000_000_000
+_STATISTICS_BYTES: Final = 65_536
+_GOODBYE_SECONDS: Final = 1.0
+_IN_HAND: Final = 64  # a drain receives no more at once
+# A thread that compiles a policy gives way to packets after so long; 5 ms are usual.
+_SWITCH_SECONDS: Final = 0.0002
+
+
+class Enforcer:
+    """Judges the packets of one slot; before it has one, it stands by with everything prepared.
+
+    Args:
+        channel: The way to the supervisor.
+    """
+
+    def __init__(self, channel: Channel[ToEnforcer]) -> None:
+        """Wait for the setup."""
+        self._channel = channel
+        self._epoll = select.epoll()
+        self._epoll.register(channel.fileno(), select.EPOLLIN)
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._setup: EnforcerSetup | None = None
+        self._engine: Engine | None = None
+        self._prepared: CompiledPolicy | None = None
+        self._answers: list[FromEnforcer] = []
+        self._backends: dict[int, NetlinkBackend] = {}
+        self._queues: tuple[HeldQueue, ...] = ()
+        self._tracker: ConnectionTracker | None = None
+        self._board: EnforcerBoard | None = None
+        self._sender: RecordSender | None = None
+        self._judged_before = self._denied_before = 0
+        self._told: dict[str, int] = {}
+        self._next_turn_ns = 0
+        self._ending = False
+
+    def run(self) -> None:
+        """Do what the supervisor says until it says that it is enough, or is gone.
+
+        Raises:
+            OSError: A socket is of no use any more.
+        """
+        while not (self._ending or self._channel.ended):
+            descriptors = [one for one, _ in self._epoll.poll(_TURN_SECONDS)]
+            if self._engine is not None and self._backends:
+                self._turn(self._engine, descriptors)
+            if self._channel.fileno() in descriptors:
+                self._obey()
+            if self._wake_read in descriptors:
+                self._answer()
+            self._channel.flush()
+
+    # One turn.
+
+    def _turn(self, engine: Engine, descriptors: list[int]) -> None:
+        now_ns = time.time_ns()
+        records: list[Record] = []
+        busy = False
+        tracker = self._tracker
+        # The ends of connections first: a packet may begin one anew.
+        if tracker is not None and tracker.fileno() in descriptors:
+            records += tracker.drain(now_ns)
+        for descriptor in descriptors:
+            backend = self._backends.get(descriptor)
+            if backend is not None:
+                busy = True
+                records += backend.drain(now_ns)
+        beat_ns = time.monotonic_ns()
+        due = beat_ns >= self._next_turn_ns
+        if busy or due:
+            if tracker is not None:
+                tracker.tick(now_ns)
+            records += engine.take_records(now_ns)
+        if records and self._sender is not None:
+            self._sender.put(records)
+        self._write_board()
+        if due:
+            self._next_turn_ns = beat_ns + _SECOND_NS
+            self._tell_counters(engine)
+
+    def _write_board(self) -> None:
+        board, sender, engine = self._board, self._sender, self._engine
+        if board is None or sender is None or engine is None:
+            return
+        counters = engine.counters
+        board.write(
+            beat_ns=time.monotonic_ns(),
+            judged=self._judged_before + counters["packets"],
+            denied=self._denied_before + counters["packets_denied"],
+            made=sender.made,
+            sent=sender.sent,
+            unsent=sender.unsent,
+        )
+
+    def _tell_counters(self, engine: Engine) -> None:
+        counters = dict(engine.counters)
+        if counters != self._told and not self._channel.is_behind:
+            self._told = counters
+            self._channel.send(Counted(counters=counters))
+
+    # What the supervisor says.
+
+    def _obey(self) -> None:
+        for message in self._channel.receive():
+            if isinstance(message, EnforcerSetup):
+                self._prepare(message)
+            elif isinstance(message, Take):
+                self._take(message)
+            elif isinstance(message, NewPolicy):
+                self._compile(message)
+            elif isinstance(message, Enforce):
+                self._enforce(message)
+            elif isinstance(message, Look):
+                self._look(message)
+            elif isinstance(message, Release):
+                self._release(message)
+
+    def _prepare(self, setup: EnforcerSetup) -> None:
+        self._setup = setup
+        policy = compile_policy(setup.policy)
+        self._engine = Engine(
+            policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
+        )
+        # What stands now stays: the collector of garbage need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._channel.send(Ready(revision=policy.revision))
+
+    def _take(self, order: Take) -> None:
+        setup, engine = self._setup, self._engine
+        if setup is None or engine is None or self._backends:
+            raise DatapathError("a slot was given to an enforcer that is not ready for one")
+        slot = next(one for one in setup.slots if one.number == order.slot)
+        for other in setup.slots:
+            if other is not slot:
+                for descriptor in other.descriptors:
+                    os.close(descriptor)
+        self._board = board = EnforcerBoard(slot.board)
+        self._judged_before, self._denied_before = board.judged, board.denied
+        self._sender = RecordSender(
+            socket.socket(fileno=slot.records),
+            self._write_board,
+            made=board.made,
+            sent=board.sent,
+            unsent=board.unsent,
+        )
+        problems = self._follow(slot, engine)
+        self._queues = slot.queues
+        queues = [
+            NetlinkQueue.from_socket(one.descriptor, one.number, setup.settings)
+            for one in slot.queues
+        ]
+        self._settle(queues, order.settle, board)
+        for queue in queues:
+            self._backends[queue.fileno()] = NetlinkBackend(queue, engine)
+            self._epoll.register(queue.fileno(), select.EPOLLIN)
+        self._write_board()
+        capacity = min((queue.capacity for queue in queues), default=0)
+        self._channel.send(Taken(slot=slot.number, capacity=capacity, problems=tuple(problems)))
+
+    def _follow(self, slot: Slot, engine: Engine) -> list[str]:
+        setup = self._setup
+        if setup is None or setup.accounting is None or not slot.accounting:
+            return []
+        from trireme_datapath.processes._follow import (  # noqa: PLC0415  not every enforcer needs it
+            follow_connections,
+        )
+
+        self._tracker, problems = follow_connections(setup.accounting, engine)
+        if self._tracker is not None:
+            self._epoll.register(self._tracker.fileno(), select.EPOLLIN)
+        return problems
+
+    def _settle(self, queues: list[NetlinkQueue], settle: Settle, board: EnforcerBoard) -> None:
+        """Deal with packets that somebody received before us, and count them."""
+        verdict = Verdict.REPEAT if settle is Settle.AGAIN else Verdict.DROP
+        for queue in queues:
+            found = self._statistics().get(queue.queue_number)
+            if found is None:
+                queue.settle(verdict, board.judged + board.settled + _IN_HAND)
+            elif found.waiting:
+                queue.settle(verdict, found.last_packet_id)
+        passed = 0
+        for queue in queues:
+            found = self._statistics().get(queue.queue_number)
+            if found is None:
+                return
+            passed += found.last_packet_id - found.waiting - found.user_dropped
+        board.settled = max(0, passed - board.judged) & 0xFFFFFFFF
+
+    def _compile(self, order: NewPolicy) -> None:
+        """Compile beside the packets; the answer is given by the loop."""
+        self._prepared = None
+
+        def work() -> None:
+            answer: FromEnforcer
+            try:
+                self._prepared = compile_policy(order.policy)
+                answer = PolicyReady(request=order.request, revision=self._prepared.revision)
+            except ConfigError as error:
+                problems = error.problems or (str(error),)
+                answer = PolicyRefused(request=order.request, problems=problems)
+            except Exception as error:  # noqa: BLE001  told to the supervisor, who keeps the old one
+                problems = (f"{type(error).__name__}: {error}",)
+                answer = PolicyRefused(request=order.request, problems=problems)
+            self._answers.append(answer)
+            with contextlib.suppress(OSError):
+                os.write(self._wake_write, b".")
+
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        threading.Thread(target=work, name="trireme-policy", daemon=True).start()
+
+    def _answer(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, _STATISTICS_BYTES)
+        while self._answers:
+            self._channel.send(self._answers.pop(0))
+
+    def _enforce(self, order: Enforce) -> None:
+        engine, prepared = self._engine, self._prepared
+        if engine is None:
+            return
+        if prepared is not None:
+            engine.replace_policy(prepared)
+            self._prepared = None
+            if self._tracker is not None:
+                self._tracker.tick(time.time_ns())
+        self._channel.send(Enforcing(request=order.request, revision=engine.policy.revision))
+
+    def _look(self, order: Look) -> None:
+        counters = {} if self._engine is None else dict(self._engine.counters)
+        found = self._statistics()
+        queues = tuple(
+            queue_status(found[queue.number]) for queue in self._queues if queue.number in found
+        )
+        self._channel.send(
+            Looked(
+                request=order.request,
+                counters=counters,
+                judged=self._judged_before + counters.get("packets", 0),
+                denied=self._denied_before + counters.get("packets_denied", 0),
+                queues=queues,
+            )
+        )
+
+    def _release(self, order: Release) -> None:
+        engine = self._engine
+        if engine is not None and self._backends:
+            if order.drain:
+                # What waits was sent by somebody: it is judged once more before the queue goes.
+                self._turn(engine, list(self._backends))
+            if self._sender is not None:
+                self._sender.put(engine.take_records(time.time_ns()))
+            self._write_board()
+        self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
+        self._channel.finish(_GOODBYE_SECONDS)
+        self._ending = True
+
+    def _statistics(self) -> dict[int, QueueStatistics]:
+        descriptor = -1 if self._setup is None else self._setup.statistics
+        return kernel_statistics(descriptor)
+
+
+def kernel_statistics(descriptor: int) -> dict[int, QueueStatistics]:
+    """Read the kernel's table of queues; what was opened by root may be read by anybody."""
+    if descriptor < 0:
+        return read_statistics()
+    try:
+        text = os.pread(descriptor, _STATISTICS_BYTES, 0)
+    except OSError:
+        return {}
+    return parse_statistics(text.decode("ascii", "replace"))
+
+
+def queue_status(found: QueueStatistics) -> QueueStatus:
+    """Say what the kernel counts in the words of a status."""
+    return QueueStatus(
+        number=found.queue_number,
+        # A packet that finds the queue full gets no number.
+        received=found.last_packet_id + found.dropped,
+        waiting=found.waiting,
+        dropped_full=found.dropped,
+        dropped_socket=found.user_dropped,
+    )
+
+
+def run_enforcer(descriptor: int) -> ExitCode:
+    """Be an enforcer until the supervisor says that it is enough.
+
+    Args:
+        descriptor: The way to the supervisor, inherited.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor is who obeys them
+    die_with_parent()
+    decoder: msgspec.msgpack.Decoder[ToEnforcer] = msgspec.msgpack.Decoder(ToEnforcer)
+    channel = Channel.inherited(descriptor, decoder)
+    try:
+        keep_only([Capability.NET_ADMIN])
+        Enforcer(channel).run()
+    except (TriremeError, OSError) as error:
+        channel.send(Failed(message=str(error), exit_code=int(ExitCode.FAILURE)))
+        channel.finish(_GOODBYE_SECONDS)
+        return ExitCode.FAILURE
+    return ExitCode.OK

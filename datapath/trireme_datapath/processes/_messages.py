@@ -1,0 +1,353 @@
+"""What a supervisor and its children say to each other."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from trireme_collector.control import (  # noqa: TC001  msgspec reads the annotations
+    HealthStatus,
+    QueueStatus,
+)
+from trireme_collector.pipeline import (  # noqa: TC001  msgspec reads the annotations
+    PipelineStatus,
+    ShutdownReport,
+)
+from trireme_datapath.backends.netlink import QueueSettings  # noqa: TC001  as above
+from trireme_datapath.engine import EngineLimits  # noqa: TC001  as above
+from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
+
+__all__ = [
+    "AccountingSetup",
+    "Begin",
+    "CollectorSetup",
+    "Counted",
+    "Enforce",
+    "EnforcerSetup",
+    "Enforcing",
+    "Failed",
+    "Feed",
+    "Finish",
+    "Finished",
+    "FromCollector",
+    "FromEnforcer",
+    "HeldQueue",
+    "Look",
+    "Looked",
+    "NewPolicy",
+    "PolicyReady",
+    "PolicyRefused",
+    "Ready",
+    "Release",
+    "Released",
+    "Reopen",
+    "Settle",
+    "Slot",
+    "Take",
+    "Taken",
+    "Tell",
+    "ToCollector",
+    "ToEnforcer",
+    "Told",
+]
+
+
+class _Message(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True, gc=False):
+    """Anything that is said."""
+
+
+class Settle(enum.StrEnum):
+    """What becomes of packets that somebody received and gave no verdict."""
+
+    AGAIN = "again"
+    """They go round once more: the kernel queues them again, behind the others."""
+    DROP = "drop"
+    """They are dropped; perhaps one of them is what kills."""
+
+
+class AccountingSetup(Struct, frozen=True, kw_only=True, gc=False):
+    """How connections are followed.
+
+    Attributes:
+        mark_mask: The bits of the connection mark; 0 where connections are not marked.
+        list_seconds: How often connections are listed.
+        event_buffer_bytes: Room for events.
+        reliable: Whether the kernel keeps an event that does not fit.
+        update_seconds: How often an open connection is reported.
+        max_evicted: How many connections are remembered that had to leave the table.
+    """
+
+    mark_mask: int
+    list_seconds: float
+    event_buffer_bytes: int
+    reliable: bool
+    update_seconds: float
+    max_evicted: int
+
+
+class HeldQueue(Struct, frozen=True, kw_only=True, gc=False):
+    """A queue that the supervisor holds.
+
+    Attributes:
+        number: Its number.
+        descriptor: The socket that it belongs to, inherited.
+    """
+
+    number: int
+    descriptor: int
+
+
+class Slot(Struct, frozen=True, kw_only=True, gc=False):
+    """What one enforcer works with; the supervisor keeps it over the lives of enforcers.
+
+    Attributes:
+        number: Which one.
+        queues: Its queues.
+        records: Where records are written to, inherited.
+        board: Where counts are written to, inherited.
+        accounting: Whether it follows connections.
+    """
+
+    number: int
+    queues: tuple[HeldQueue, ...]
+    records: int
+    board: int
+    accounting: bool
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Every descriptor of it."""
+        return (*(queue.descriptor for queue in self.queues), self.records, self.board)
+
+
+# To an enforcer.
+
+
+class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
+    """The first thing that an enforcer hears; it prepares and says `Ready`.
+
+    Attributes:
+        policy: What to judge by.
+        limits: How much the engine may hold.
+        refuse_mark: The bit of refused packets, None to drop them.
+        accept_mark: The bit of accepted packets, None to leave their mark.
+        settings: How the queues were opened.
+        accounting: How connections are followed, None if they are not.
+        slots: Every slot; it is told later which one is its own.
+        statistics: The kernel's table of queues, inherited open; -1 where it cannot be read.
+    """
+
+    policy: Policy
+    limits: EngineLimits
+    refuse_mark: int | None
+    accept_mark: int | None
+    settings: QueueSettings
+    accounting: AccountingSetup | None
+    slots: tuple[Slot, ...]
+    statistics: int
+
+
+class Take(_Message, frozen=True, kw_only=True, gc=False):
+    """Judge the packets of a slot from now on."""
+
+    slot: int
+    settle: Settle
+
+
+class NewPolicy(_Message, frozen=True, kw_only=True, gc=False):
+    """Prepare another policy, and go on with the old one."""
+
+    request: int
+    policy: Policy
+
+
+class Enforce(_Message, frozen=True, kw_only=True, gc=False):
+    """Put the policy in force that was prepared."""
+
+    request: int
+
+
+class Look(_Message, frozen=True, kw_only=True, gc=False):
+    """Tell what is counted, all at one moment."""
+
+    request: int
+
+
+class Release(_Message, frozen=True, kw_only=True, gc=False):
+    """Judge no more packets, and end.
+
+    Attributes:
+        drain: Judge what waits now before.
+    """
+
+    drain: bool
+
+
+# From an enforcer.
+
+
+class Ready(_Message, frozen=True, kw_only=True, gc=False):
+    """All is prepared."""
+
+    revision: str
+
+
+class Taken(_Message, frozen=True, kw_only=True, gc=False):
+    """From now on the packets of the slot are judged.
+
+    Attributes:
+        slot: Which one.
+        capacity: How many packets the buffers of its queues hold, the smallest of them.
+        problems: What does not work and could be done without.
+    """
+
+    slot: int
+    capacity: int
+    problems: tuple[str, ...] = ()
+
+
+class PolicyReady(_Message, frozen=True, kw_only=True, gc=False):
+    """The policy is prepared."""
+
+    request: int
+    revision: str
+
+
+class PolicyRefused(_Message, frozen=True, kw_only=True, gc=False):
+    """The policy cannot be used."""
+
+    request: int
+    problems: tuple[str, ...]
+
+
+class Enforcing(_Message, frozen=True, kw_only=True, gc=False):
+    """The policy is in force."""
+
+    request: int
+    revision: str
+
+
+class Counted(_Message, frozen=True, kw_only=True, gc=False):
+    """What the engine has counted until now."""
+
+    counters: dict[str, int]
+
+
+class Looked(_Message, frozen=True, kw_only=True, gc=False):
+    """What was counted at one moment.
+
+    Attributes:
+        request: Who wanted to know.
+        counters: By the engine of this process.
+        judged: Packets of the slot that got a verdict, in all its lives.
+        denied: Those of them that were dropped or refused.
+        queues: The kernel's counters of its queues.
+    """
+
+    request: int
+    counters: dict[str, int]
+    judged: int
+    denied: int
+    queues: tuple[QueueStatus, ...]
+
+
+class Released(_Message, frozen=True, kw_only=True, gc=False):
+    """The last thing that an enforcer says."""
+
+    counters: dict[str, int]
+
+
+# To the process of the collectors.
+
+
+class CollectorSetup(_Message, frozen=True, kw_only=True, gc=False):
+    """The first thing that it hears; it opens its outputs and says `Ready`, or `Failed`.
+
+    Attributes:
+        config_path: The configuration file.
+        records: Where the records of each slot are read from, inherited.
+        board: Where counts are written to, inherited.
+    """
+
+    config_path: str
+    records: tuple[int, ...]
+    board: int
+
+
+class Feed(Struct, frozen=True, kw_only=True, gc=False):
+    """What its metrics tell of the datapath.
+
+    Attributes:
+        counters: What the engines counted, by name.
+        revision: The policy in force.
+        queues: The kernel's counters.
+        beating: Whether every enforcer turns.
+    """
+
+    counters: dict[str, int]
+    revision: str
+    queues: tuple[QueueStatus, ...]
+    beating: bool
+
+
+class Begin(_Message, frozen=True, kw_only=True, gc=False):
+    """Packets are judged: answer who asks for metrics."""
+
+    feed: Feed
+
+
+class Tell(_Message, frozen=True, kw_only=True, gc=False):
+    """Tell the account of the records."""
+
+    request: int
+
+
+class Reopen(_Message, frozen=True, kw_only=True, gc=False):
+    """Open the outputs anew."""
+
+
+class Finish(_Message, frozen=True, kw_only=True, gc=False):
+    """Deliver what waits, say what is left, and end."""
+
+    deadline_seconds: float
+
+
+# From the process of the collectors.
+
+
+class Told(_Message, frozen=True, kw_only=True, gc=False):
+    """The account of the records."""
+
+    request: int
+    status: PipelineStatus
+    health: tuple[HealthStatus, ...]
+
+
+class Finished(_Message, frozen=True, kw_only=True, gc=False):
+    """The last thing that it says."""
+
+    report: ShutdownReport
+
+
+class Failed(_Message, frozen=True, kw_only=True, gc=False):
+    """It cannot work.
+
+    Attributes:
+        message: What failed, on what, what to do.
+        exit_code: How a program ends because of that.
+        problems: One line per mistake.
+    """
+
+    message: str
+    exit_code: int
+    problems: tuple[str, ...] = ()
+
+
+ToEnforcer: TypeAlias = EnforcerSetup | Take | NewPolicy | Enforce | Look | Release
+FromEnforcer: TypeAlias = (
+    Ready | Taken | PolicyReady | PolicyRefused | Enforcing | Counted | Looked | Released | Failed
+)
+ToCollector: TypeAlias = CollectorSetup | Begin | Tell | Reopen | Finish
+FromCollector: TypeAlias = Ready | Told | Finished | Failed

@@ -1,0 +1,191 @@
+"""A slot as the supervisor keeps it: its queues, its way for records, its counts, its enforcer."""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from trireme_datapath.processes._board import EnforcerBoard
+from trireme_datapath.processes._messages import HeldQueue, Settle, Slot, Take
+from trireme_datapath.processes._record_link import open_record_link
+
+if TYPE_CHECKING:
+    from trireme_datapath.backends.netlink import NetlinkQueue
+    from trireme_datapath.processes._child import Child
+    from trireme_datapath.processes._messages import FromEnforcer
+
+__all__ = ["Duty", "Enforcement", "Post"]
+
+_SECOND_NS: Final = 1_000_000_000
+_QUICK_NS: Final = _SECOND_NS // 4
+_MANY: Final = 2  # deaths at once after taking over, until what was in hand is dropped
+_SHORTEST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Duty(enum.Enum):
+    """What an enforcer does; the value says it to people."""
+
+    PREPARING = "preparing"
+    STANDING_BY = "standing by"
+    TAKING = "taking over"
+    JUDGING = "judging"
+    RELEASED = "ending"
+
+
+class Enforcement:
+    """An enforcer, as the supervisor sees it.
+
+    Attributes:
+        child: The process.
+        duty: What it does.
+        since_ns: Since when, by a clock that does not jump.
+        revision: The policy that it judges by.
+        counters: What its engine counted when it last said so.
+        post: Where it judges.
+    """
+
+    def __init__(self, child: Child[FromEnforcer]) -> None:
+        """It was started a moment ago."""
+        self.child = child
+        self.duty = Duty.PREPARING
+        self.since_ns = child.born_ns
+        self.revision = ""
+        self.counters: dict[str, int] = {}
+        self.post: Post | None = None
+
+    def enter(self, duty: Duty) -> None:
+        """Do something else from now on."""
+        self.duty = duty
+        self.since_ns = time.monotonic_ns()
+
+
+class Post:
+    """What one enforcer after the other works with.
+
+    Args:
+        number: Which slot.
+        queues: Its queues, open.
+        record_buffer_bytes: Room for its records.
+        accounting: Whether its enforcer follows connections.
+
+    Attributes:
+        queues: Its queues.
+        board: What its enforcers count.
+        enforcer: Who judges; None while nobody does.
+        past: What the engines of those before counted.
+        vacant_ns: Since when nobody judges.
+        deaths: Enforcers that ended and were not told to.
+        changes: How often somebody took over.
+        longest_pause_ns: For how long nobody judged, at most; set it back as you like.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        queues: list[NetlinkQueue],
+        *,
+        record_buffer_bytes: int,
+        accounting: bool,
+    ) -> None:
+        """Open the way for records."""
+        self.number = number
+        self.queues = queues
+        self._writer, self.reader = open_record_link(record_buffer_bytes)
+        self._board_descriptor = EnforcerBoard.make()
+        self.board = EnforcerBoard(self._board_descriptor)
+        self._accounting = accounting
+        self.enforcer: Enforcement | None = None
+        self.past: Counter[str] = Counter()
+        self.vacant_ns = time.monotonic_ns()
+        self.deaths = 0
+        self.changes = 0
+        self.longest_pause_ns = 0
+        self._quick_deaths = 0
+        self._not_before_ns = 0
+
+    @property
+    def slot(self) -> Slot:
+        """What an enforcer has to know of it."""
+        return Slot(
+            number=self.number,
+            queues=tuple(
+                HeldQueue(number=queue.queue_number, descriptor=queue.fileno())
+                for queue in self.queues
+            ),
+            records=self._writer.fileno(),
+            board=self._board_descriptor,
+            accounting=self._accounting,
+        )
+
+    @property
+    def judged_by(self) -> Enforcement | None:
+        """The enforcer, once it judges."""
+        enforcer = self.enforcer
+        return enforcer if enforcer is not None and enforcer.duty is Duty.JUDGING else None
+
+    def wants(self, now_ns: int) -> bool:
+        """Tell whether somebody may take it now."""
+        return self.enforcer is None and now_ns >= self._not_before_ns
+
+    def give(self, enforcer: Enforcement) -> None:
+        """Let an enforcer judge from now on."""
+        self.enforcer = enforcer
+        enforcer.post = self
+        enforcer.enter(Duty.TAKING)
+        settle = Settle.DROP if self._quick_deaths >= _MANY else Settle.AGAIN
+        enforcer.child.send(Take(slot=self.number, settle=settle))
+
+    def taken(self, now_ns: int) -> None:
+        """Note that its enforcer judges."""
+        self.changes += 1
+        self.longest_pause_ns = max(self.longest_pause_ns, now_ns - self.vacant_ns)
+
+    def vacate(self, *, died: bool) -> None:
+        """Note that its enforcer is gone.
+
+        Args:
+            died: Whether it was not told to go.
+        """
+        enforcer, self.enforcer = self.enforcer, None
+        if enforcer is None:
+            return
+        self.past.update(enforcer.counters)
+        self.vacant_ns = now_ns = time.monotonic_ns()
+        if not died:
+            self._quick_deaths = 0
+            return
+        self.deaths += 1
+        if enforcer.duty is Duty.JUDGING and now_ns - enforcer.since_ns >= _QUICK_NS:
+            self._quick_deaths = 0
+            return
+        self._quick_deaths += 1
+        beyond = self._quick_deaths - _MANY
+        if beyond > 0:
+            pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(beyond, 10))
+            self._not_before_ns = now_ns + round(pause * _SECOND_NS)
+
+    def counters(self) -> Counter[str]:
+        """Give what the engines counted, those that are gone included.
+
+        What is also on the board is exact, whatever happened; of the rest, the last second of one
+        that died is missing.
+        """
+        total = Counter(self.past)
+        if self.enforcer is not None:
+            total.update(self.enforcer.counters)
+        total["packets"] = self.board.judged
+        total["packets_denied"] = self.board.denied
+        return total
+
+    def close(self) -> None:
+        """Give everything back; packets that wait are dropped by the kernel."""
+        for queue in self.queues:
+            queue.close()
+        self._writer.close()
+        self.reader.close()
+        self.board.close()
+        os.close(self._board_descriptor)

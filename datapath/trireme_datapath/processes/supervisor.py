@@ -1,0 +1,439 @@
+"""The supervisor: it holds what the kernel gives, and sees to it that somebody works with it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from msgspec.structs import replace
+
+import trireme_collector
+from trireme_collector.control import PolicyStatus, ReloadResult, RestartResult
+from trireme_collector.errors import DatapathError, TriremeError
+from trireme_collector.pipeline import PipelineStatus, ShutdownReport
+from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._report import AgentReport
+from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.processes._control import TreeControl
+from trireme_datapath.processes._notify import ServiceNotifier
+from trireme_datapath.processes._privileges import Capability, become, keep_only
+from trireme_datapath.processes._reload import Reload
+from trireme_datapath.processes._tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from structlog.typing import FilteringBoundLogger
+
+    from trireme_collector.config import LoadedConfiguration
+    from trireme_collector.control import AgentStatus, CommandTable
+    from trireme_datapath.agent.config import AgentConfiguration
+    from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.processes._tree import Account
+
+__all__ = ["Supervisor"]
+
+_SECOND_NS: Final = 1_000_000_000
+_START_SECONDS: Final = 120.0
+_RELEASE_SECONDS: Final = 5.0
+_EXCHANGE_SECONDS: Final = 60.0
+_CLOSE_SECONDS: Final = 5.0
+_AFTER_DEADLINE_SECONDS: Final = 12.0
+_OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
+
+
+class Supervisor:
+    """Runs an agent as a tree of processes; used like `trireme_datapath.agent.Agent`.
+
+    ::
+
+        supervisor = Supervisor(load_agent_config("agent.toml"))
+        supervisor.start()
+        report = supervisor.run()  # until `stop` is called, by a signal handler for example
+
+    It wants the main thread of a process of its own: `start` gives up every privilege of it but
+    CAP_NET_ADMIN and CAP_NET_RAW, for good.
+
+    Args:
+        config: The configuration.
+        remove_rules: Remove the rules at the end, whatever the configuration says.
+        log: How children log: ``json`` or ``text``, and ``color`` or ``plain``.
+
+    Attributes:
+        policy: The policy in force.
+        tree: What it holds, while it runs.
+
+    Raises:
+        ConfigError: The policy cannot be read, or has mistakes.
+    """
+
+    def __init__(
+        self,
+        config: LoadedConfiguration[AgentConfiguration],
+        *,
+        remove_rules: bool = False,
+        log: tuple[str, str] = ("text", "plain"),
+    ) -> None:
+        """Read the policy; open and start nothing."""
+        self._config = config
+        self._settings = settings = config.settings.datapath
+        self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
+        self._log_words = log
+        self.files = AgentFiles(config)
+        self.policy = self.files.load_policy()
+        self._policy_since_ns = time.time_ns()
+        self.refused: tuple[str, ...] = ()
+        self._rules = self._rules_of(self.policy)
+        self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
+        self._notifier = ServiceNotifier()
+        self._next_alive_ns = 0
+        self.tree: Tree | None = None
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._reload: Reload | None = None
+        self._restarts: list[Future[RestartResult]] = []
+        self._stopping = False
+        self._reload_asked = self._restart_asked = False
+        self._close_seconds = _CLOSE_SECONDS
+        self._control = TreeControl(config.settings.control, self)
+
+    @property
+    def commands(self) -> CommandTable:
+        """What the control socket offers; commands of one's own are added before `start`."""
+        return self._control.commands
+
+    def start(self) -> Self:
+        """Open the queues, start every process, and put the rules in place.
+
+        Raises:
+            ConfigError: An output, the control socket or the address of the metrics cannot be used.
+            DatapathError: The queue or the rules are refused; the subclass says why.
+        """
+        user = self._config.settings.processes.user
+        try:
+            self._control.open()
+            self.tree = tree = Tree(self._config, self.policy, self._log_words)
+            tree.turned = self._run_jobs
+            if user:
+                become(user, _OURS)
+            keep_only(_OURS, inherit=True)
+            tree.begin(_START_SECONDS)
+            self._check_capacity(tree)
+            if self._settings.rules.install:
+                self._rules.install()
+            tree.keeper.feed(tree.feed())
+        except BaseException:
+            self._control.close()
+            if self.tree is not None:
+                self.tree.keeper.stop(0)
+                self.tree.close()
+                self.tree = None
+            raise
+        self._control.start()
+        processes = self._config.settings.processes
+        self._log.info(
+            "agent_started",
+            instance=self._config.settings.instance,
+            queue=self._settings.queue,
+            workers=processes.workers,
+            policy=self._settings.policy,
+            policy_revision=self.policy.revision,
+            rules="installed" if self._settings.rules.install else "not ours",
+        )
+        self._notifier.ready(self._sentence())
+        return self
+
+    def stop(self) -> None:
+        """Make `run` end; may be called from signal handlers and other threads."""
+        self._stopping = True
+        self._wake()
+
+    def reload(self) -> None:
+        """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
+        self._reload_asked = True
+        self._wake()
+
+    def restart(self) -> None:
+        """Make `run` exchange every process, without a loss; for signal handlers, too."""
+        self._restart_asked = True
+        self._wake()
+
+    def run(self) -> AgentReport:
+        """Watch over the processes until `stop`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            DatapathError: No process can be started any more. The rules stay: nothing passes.
+        """
+        tree = self.tree
+        if tree is None:
+            raise DatapathError("the supervisor was not started: call start() before run()")
+        try:
+            while not self._stopping:
+                tree.step()
+                self._obey(tree)
+        except OSError as error:
+            msg = f"no process can be started any more ({error.strerror}); start the agent anew"
+            raise DatapathError(msg) from error
+        finally:
+            report = self._end(tree)
+        return report
+
+    # What is asked for by other threads.
+
+    def policy_status(self) -> PolicyStatus:
+        """Tell which policy is in force, and what was refused since."""
+        return PolicyStatus(
+            file=str(self.files.policy_file),
+            revision=self.policy.revision,
+            loaded_ns=self._policy_since_ns,
+            refused=self.refused,
+        )
+
+    def empty_records(self) -> PipelineStatus:
+        """Tell the account of a pipeline that never said anything."""
+        return PipelineStatus(
+            instance=self._config.settings.instance,
+            epoch=self._policy_since_ns,
+            sequence=0,
+            flows_received=0,
+            flows_merged=0,
+            flows_pending=0,
+            flows_evicted=0,
+            malformed=0,
+            collectors=(),
+        )
+
+    def ask_status(
+        self, describe: Callable[[Account], AgentStatus], patience_seconds: float
+    ) -> Future[AgentStatus]:
+        """Have everybody tell what is counted, and describe it."""
+        future: Future[AgentStatus] = Future()
+
+        def answer(account: Account) -> None:
+            if not future.cancelled():
+                future.set_result(describe(account))
+
+        def job() -> None:
+            if self.tree is not None:
+                self.tree.look(answer, patience_seconds)
+
+        self._post(job)
+        return future
+
+    def ask_reload(self) -> Future[ReloadResult]:
+        """Make `run` reload, and give what comes of it.
+
+        Returns:
+            The result, or a `ConfigError` with all mistakes: then all is as it was before.
+        """
+        future: Future[ReloadResult] = Future()
+        self._post(lambda: self._begin_reload(future))
+        return future
+
+    def ask_restart(self) -> Future[RestartResult]:
+        """Make `run` exchange every process, and give what comes of it."""
+        future: Future[RestartResult] = Future()
+
+        def job() -> None:
+            self._restarts.append(future)
+            self._restart_asked = True
+
+        self._post(job)
+        return future
+
+    def ask_drain(self, deadline_seconds: float) -> None:
+        """Make `run` end and deliver what waits until a deadline.
+
+        Args:
+            deadline_seconds: Counted from when the last packet was judged.
+        """
+        self._close_seconds = deadline_seconds
+        self.stop()
+
+    def _post(self, job: Callable[[], None]) -> None:
+        self._jobs.append(job)
+        self._wake()
+
+    def _wake(self) -> None:
+        tree = self.tree
+        if tree is not None:
+            tree.reactor.wake()
+
+    def _run_jobs(self) -> None:
+        for _ in range(len(self._jobs)):
+            self._jobs.popleft()()
+        self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        seconds, now_ns = self._notifier.watchdog_seconds, time.monotonic_ns()
+        if seconds and now_ns >= self._next_alive_ns:
+            self._next_alive_ns = now_ns + round(seconds * _SECOND_NS)
+            self._notifier.alive()
+
+    # Turning.
+
+    def _obey(self, tree: Tree) -> None:
+        if self._reload_asked:
+            self._reload_asked = False
+            self._begin_reload(Future())
+        if self._restart_asked and self._reload is None:
+            self._restart_asked = False
+            self._exchange(tree)
+
+    def _begin_reload(self, future: Future[ReloadResult]) -> None:
+        tree = self.tree
+        if tree is None or self._stopping:
+            future.set_exception(DatapathError("the agent ends: start it anew instead"))
+            return
+        if self._reload is not None:
+            self._reload.follow(lambda: self._begin_reload(future))
+            return
+        self._notifier.reloading()
+        self._reload = Reload(tree, self.files, self.policy, future, self._reloaded)
+        self._reload.begin()
+
+    def _reloaded(self, policy: CompiledPolicy | None, refused: tuple[str, ...]) -> None:
+        """Take over what came of a reload.
+
+        Args:
+            policy: The policy that is in force now, None if it is the one of before.
+            refused: What was wrong.
+        """
+        ended, self._reload = self._reload, None
+        self.refused = refused
+        for problem in refused:
+            self._log.error("policy_refused", problem=problem)
+        if refused:
+            self._log.error("policy_kept", policy_revision=self.policy.revision)
+        if policy is not None:
+            self.policy = policy
+            self._policy_since_ns = time.time_ns()
+            self._renew_rules(policy)
+        self._notifier.ready(self._sentence())
+        if ended is not None:
+            ended.next()
+
+    def _renew_rules(self, policy: CompiledPolicy) -> None:
+        """Put the rules in place again: those that mark control groups come from the policy."""
+        if not self._settings.rules.install:
+            return
+        rules = self._rules_of(policy)
+        try:
+            rules.install()
+        except TriremeError as error:
+            self._log.error("rules_not_renewed", error=str(error))
+            return
+        self._rules = rules
+
+    def _rules_of(self, policy: CompiledPolicy) -> KernelRules:
+        rules = rules_of(self._settings, policy).rules
+        return KernelRules(replace(rules, queues=self._config.settings.processes.workers))
+
+    def _exchange(self, tree: Tree) -> None:
+        """Exchange every process: first those that judge, one by one, then the collectors."""
+        futures, self._restarts = self._restarts, []
+        self._log.info("restart_begins")
+        self._notifier.reloading()
+        before = sum(post.changes for post in tree.posts)
+        for post in tree.posts:
+            post.longest_pause_ns = 0
+        tree.staff.exchange_all()
+        done = tree.wait(lambda: tree.staff.complete or self._stopping, _EXCHANGE_SECONDS)
+        old = tree.keeper.pid
+        if not self._stopping:
+            tree.keeper.exchange(self._close_seconds)
+            done &= tree.wait(
+                lambda: self._stopping or (tree.keeper.ready and tree.keeper.pid != old),
+                _EXCHANGE_SECONDS,
+            )
+        pause_ms = max((post.longest_pause_ns for post in tree.posts), default=0) / 1e6
+        result = RestartResult(
+            enforcers=sum(post.changes for post in tree.posts) - before,
+            longest_pause_ms=round(pause_ms, 3),
+            program_version=trireme_collector.__version__,
+        )
+        self._log.info("restarted", complete=done, longest_pause_ms=result.longest_pause_ms)
+        for future in futures:
+            if done:
+                future.set_result(result)
+            else:
+                msg = "not every process could be exchanged: those of before go on; see the log"
+                future.set_exception(DatapathError(msg))
+        self._notifier.ready(self._sentence())
+
+    def _check_capacity(self, tree: Tree) -> None:
+        asked = self._settings.queue_length
+        capacity = min(queue.capacity for post in tree.posts for queue in post.queues)
+        if capacity < asked:
+            self._log.warning(
+                "queue_shorter_than_configured",
+                packets=capacity,
+                configured=asked,
+                remedy="set a smaller queue_length, or raise the sysctl net.core.rmem_max",
+            )
+
+    def _sentence(self) -> str:
+        workers = self._config.settings.processes.workers
+        return f"{workers} judge by policy {self.policy.revision}"
+
+    # The end.
+
+    def _end(self, tree: Tree) -> AgentReport:
+        self._control.end()
+        self._notifier.stopping("delivers what waits")
+        self._notifier.extend(self._close_seconds + _AFTER_DEADLINE_SECONDS + _RELEASE_SECONDS)
+        tree.staff.release_all(drain=True)
+        tree.wait(lambda: not tree.staff.all, _RELEASE_SECONDS)
+        tree.staff.kill_all()
+        tree.wait(lambda: not tree.staff.all, 1.0)
+        in_place = self._settings.rules.install
+        if in_place and self._remove_at_stop:
+            in_place = not self._remove_rules()
+        counters = dict(tree.counters())
+        lost = sum(queue.dropped_full + queue.dropped_socket for queue in tree.queues())
+        tree.keeper.stop(self._close_seconds)
+        patience = self._close_seconds + _AFTER_DEADLINE_SECONDS
+        tree.wait(lambda: not tree.keeper.running, patience)
+        report = AgentReport(
+            counters=counters,
+            kernel_dropped=lost,
+            rules_in_place=in_place,
+            shutdown=tree.keeper.report or self._no_report(tree),
+        )
+        self._control.close(report.shutdown, rules_in_place=in_place)
+        self.tree = None
+        tree.close()
+        self._log.info(
+            "agent_stopped",
+            packets=counters.get("packets", 0),
+            flows_accepted=counters.get("flows_accepted", 0),
+            flows_rejected=counters.get("flows_rejected", 0),
+            kernel_dropped=lost,
+            records_undelivered=report.shutdown.undelivered,
+            rules="in place: their packets are dropped until an agent runs" if in_place else "none",
+        )
+        return report
+
+    def _no_report(self, tree: Tree) -> ShutdownReport:
+        """Say what is known when the process of the collectors did not end as it should."""
+        status = tree.keeper.last or self.empty_records()
+        names = tuple(account.name for account in status.collectors)
+        waiting = tree.crossing().waiting
+        return ShutdownReport(
+            complete=False, undelivered=waiting, spooled=0, stuck=names, status=status
+        )
+
+    def _remove_rules(self) -> bool:
+        try:
+            self._rules.remove()
+        except TriremeError as error:
+            self._log.error("rules_not_removed", error=str(error))
+            return False
+        return True
