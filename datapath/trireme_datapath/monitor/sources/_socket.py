@@ -132,7 +132,8 @@ class MonitorSocket:
         """Give the events as they come, for ever or until the first connection ends."""
         while True:
             events = self.turn()
-            if self._poll is not None and self._poll.poll(_POLL_SECONDS):
+            waits = reconnect or self._socket is not None
+            if waits and self._poll is not None and self._poll.poll(_POLL_SECONDS):
                 events += self.read()
             if events:
                 yield events

@@ -206,3 +206,50 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         list(source.events())
     source.close()
+
+
+# A recorded session, damaged in every place.
+
+
+def messages_of(data: bytes) -> list[tuple[int, int, int]]:
+    """Find the messages of a session: where each begins, its body begins, and it ends."""
+    found = []
+    position = 0
+    while position < len(data):
+        # A length of 128 and more stands behind the number of its bytes, here always one.
+        long = data[position] == 0xFF
+        body = position + 1 + long
+        stop = body + data[position + long]
+        found.append((position, body, stop))
+        position = stop
+    return found
+
+
+def test_every_truncation_of_a_session_is_at_most_one_error() -> None:
+    data = SESSION.read_bytes()
+    whole = read(InputForm.SESSION, data)
+    messages = messages_of(data)
+    for end in range(len(data)):
+        found = read(InputForm.SESSION, data[:end])
+        begun = max(start for start, _, _ in messages if start <= end)
+        if end > begun:
+            message = f"gob: the stream ends inside a message, after {end - begun} bytes"
+            assert found.pop() == SourceError(fault=SourceFault.CUT, message=message)
+        assert found == whole[: len(found)]
+        assert len(found) == max(0, sum(stop <= end for _, _, stop in messages) - 1)
+
+
+def test_every_flipped_byte_of_a_message_costs_that_message_only() -> None:
+    data = SESSION.read_bytes()
+    whole = read(InputForm.SESSION, data)
+    for number, (_, body, stop) in enumerate(messages_of(data)[1:]):
+        others = whole[:number] + whole[number + 1 :]
+        for place in range(body, stop):
+            for mask in (0x01, 0x55, 0xFF):
+                damaged = bytearray(data)
+                damaged[place] ^= mask
+                found = read(InputForm.SESSION, bytes(damaged))
+                if len(found) == len(whole):  # else it has become a definition that nobody uses
+                    spoilt = found.pop(number)
+                    assert isinstance(spoilt, Payload) or spoilt.fault is SourceFault.DAMAGED
+                assert found == others
