@@ -14,6 +14,7 @@ NAMES = (
     "filters",
     "formats",
     "syslog",
+    "kafka",
     "pipeline",
     "spool",
     "collectors",

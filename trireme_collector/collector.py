@@ -90,6 +90,9 @@ class BatchCollector(Protocol):
     * ``reopen()`` between two batches, when files or sockets are to be opened anew.
     * ``close()`` at the end, also after a failed ``open()``.
 
+    An attribute ``kinds``, a set of record types, says which records it takes; all of them are
+    given without it.
+
     The other form of a plugin is any subset of the ``collect_*`` methods.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.records import Record
 
-__all__ = ["render_json_line", "render_json_lines"]
+__all__ = ["printable_json", "render_json_line", "render_json_lines"]
 
 # The encoder has escaped everything below U+0020 already.
 _HARMLESS = re.compile(rb"[ -~]*")
@@ -25,15 +25,16 @@ def render_json_line(record: Record) -> bytes:
     Characters that are not printable are written as JSON escapes, so that a terminal shows a
     file as it is; a JSON reader sees the same text as ever.
     """
-    return _harmless(encode_json(record)) + b"\n"
+    return printable_json(encode_json(record)) + b"\n"
 
 
 def render_json_lines(records: Iterable[Record]) -> bytes:
     """Render records as lines of JSON; see `render_json_line`."""
-    return b"".join([_harmless(encode_json(record)) + b"\n" for record in records])
+    return b"".join([printable_json(encode_json(record)) + b"\n" for record in records])
 
 
-def _harmless(line: bytes) -> bytes:
+def printable_json(line: bytes) -> bytes:
+    """Write what is not printable in a line of JSON as JSON escapes."""
     if _HARMLESS.fullmatch(line):
         return line
     text = line.decode()

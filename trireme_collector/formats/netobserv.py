@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from trireme_collector.formats.json_lines import printable_json
 from trireme_collector.netobserv import encode_flow, flows_from_record
-from trireme_collector.records import FlowRecord
+from trireme_collector.records import FlowRecord, decode_json, encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +37,21 @@ def render_netobserv(
         profile: ``strict`` for the text that the original writes, keys in alphabetical order.
 
     Returns:
-        JSON objects without line ends; none for a record that is no flow, for which the format
-        has no place.
+        JSON objects without line ends, printable but in the strict profile; none for a record
+        that is no flow, for which the format has no place.
     """
     if not isinstance(record, FlowRecord):
         return []
     flows = flows_from_record(record, agent_ip=agent_ip, time_received=time_received)
-    return [encode_flow(flow, profile=profile) for flow in flows]
+    if profile == "strict":
+        return [encode_flow(flow, profile=profile) for flow in flows]
+    try:
+        return [printable_json(encode_flow(flow)) for flow in flows]
+    except UnicodeEncodeError:
+        # A lone surrogate: the JSON form of the record replaces it.
+        return render_netobserv(
+            decode_json(encode_json(record)), agent_ip=agent_ip, time_received=time_received
+        )
 
 
 def render_netobserv_lines(

@@ -57,6 +57,14 @@ def test_a_simple_collector_takes_the_kinds_it_has_methods_for() -> None:
     assert adapt(MemoryCollector(), name="x").kinds == set(RECORD_TYPES.values())
 
 
+def test_a_batched_collector_takes_all_kinds_or_those_that_it_names() -> None:
+    class OnlyFlows(MemoryCollector):
+        kinds = frozenset({FlowRecord})
+
+    assert adapt(OnlyFlows(), name="x").kinds == {FlowRecord}
+    assert adapt(FailingCollector([]), name="x").kinds == set(RECORD_TYPES.values())
+
+
 def test_a_simple_collector_gets_one_record_at_a_time() -> None:
     collector = OnlyPackets()
     assert adapt(collector, name="x").deliver(BATCH) == Outcome(delivered=4)
