@@ -11,6 +11,7 @@ from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO
 
     WriteLines = Callable[[Sequence[bytes]], None]
 
@@ -39,12 +40,11 @@ def lines_written_to(path: str) -> Iterator[WriteLines]:
         # What was printed as text before comes before.
         sys.stdout.flush()
         stream = sys.stdout.buffer
-        yield lambda lines: _write(stream.write, lines)
-        stream.flush()
+        yield lambda lines: _write(stream, lines)
         return
     try:
         with open(path, "wb") as file:  # noqa: PTH123  a path of the command line, as it is
-            yield lambda lines: _write(file.write, lines)
+            yield lambda lines: _write(file, lines)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
@@ -54,6 +54,7 @@ def lines_written_to(path: str) -> Iterator[WriteLines]:
         raise OutputError(msg) from error
 
 
-def _write(write: Callable[[bytes], object], lines: Sequence[bytes]) -> None:
+def _write(stream: BinaryIO, lines: Sequence[bytes]) -> None:
     if lines:
-        write(b"\n".join(lines) + b"\n")
+        stream.write(b"\n".join(lines) + b"\n")
+        stream.flush()  # somebody may be waiting for them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from trireme_collector.cli.output import json_option, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trireme_collector.netobserv import ConversationStream, FlowReader, Tracker
+    from trireme_collector.netobserv import ConversationStream, Enricher, FlowReader, Tracker
 
 __all__ = ["conversations"]
 
@@ -129,16 +130,37 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
         reader=reader if checks and kind == _LINES else None,
         enricher=enricher,
     )
-    with lines_written_to(output) as write:
+    with lines_written_to(output) as write, _ended_by_signals(), _closing(enricher):
         try:
             for lines in _outputs(stream, kind, paths, by_time=by_time, reader=reader):
                 write(lines)
         finally:
-            if not no_flush:
-                write(stream.finish())
+            for lines in () if no_flush else stream.finish():
+                write(lines)
     # A reader that is not part of the stream counts for itself.
     broken = stream.broken if checks and kind == _LINES else stream.broken + reader.broken
-    _summarize(stream, reader, tracker, broken, as_json=as_json)
+    _summarize(stream, reader if checks else None, tracker, broken, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: what is open is written before the end."""
+    import signal
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _closing(enricher: Enricher | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if enricher is not None:
+            enricher.close()
 
 
 def _outputs(
@@ -211,7 +233,12 @@ def _tracker(
 
 
 def _summarize(
-    stream: ConversationStream, reader: FlowReader, tracker: Tracker, broken: int, *, as_json: bool
+    stream: ConversationStream,
+    reader: FlowReader | None,
+    tracker: Tracker,
+    broken: int,
+    *,
+    as_json: bool,
 ) -> None:
     from trireme_collector.cli._line_source import InputError
 
@@ -220,18 +247,21 @@ def _summarize(
             "flow_logs": stream.flows,
             "records": stream.records,
             "broken_lines": broken,
-            "wrong_fields": dict(reader.wrong),
-            "unknown_fields": dict(reader.unknown),
             "metrics": tracker.metrics(),
         }
+        if reader is not None:
+            fields |= {
+                "wrong_fields": dict(reader.wrong),
+                "unknown_fields": dict(reader.unknown),
+            }
         print_json({"summary": fields}, err=True, indent=False)
     else:
         notes = [f"{stream.flows:,} flow logs", f"{stream.records:,} records"]
         if broken:
             notes.append(f"{broken:,} broken lines")
-        if reader.wrong:
+        if reader and reader.wrong:
             notes.append(f"{reader.wrong.total():,} fields of a wrong type")
-        if reader.unknown:
+        if reader and reader.unknown:
             notes.append(f"{reader.unknown.total():,} unknown fields")
         click.echo(", ".join(notes), err=True)
     if broken and not stream.flows:

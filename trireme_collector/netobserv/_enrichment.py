@@ -106,6 +106,12 @@ class Enricher:
         enriched["K8S_FlowLayer"] = "app" if self._is_application(enriched) else "infra"
         return enriched
 
+    def close(self) -> None:
+        """End the look-up, if it has an end."""
+        close = getattr(self._lookup, "close", None)
+        if close is not None:
+            close()
+
     def _known(self, address: str, now_ms: int) -> dict[str, str] | None:
         found = self._young.get(address)
         if found is None and (found := self._old.pop(address, None)) is not None:

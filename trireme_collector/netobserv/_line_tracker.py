@@ -45,7 +45,6 @@ class LineTracker:
         """
         self.broken = 0
         self.repaired = 0
-        self._tracker = tracker
         self._table = tracker.table
         plan = tracker.table.plan
         self._width = plan.key_width
@@ -105,7 +104,9 @@ class LineTracker:
 
     def flush(self, now_ms: int | None = None) -> list[bytes]:
         """End all conversations, as at a shutdown; see `Tracker.flush`."""
-        return [self._encode(record) for record in self._tracker.flush(now_ms)]
+        given = [] if now_ms is None else self.tick(now_ms)
+        self._table.flush(self._adders(given)[0])
+        return given
 
     def _adders(self, given: list[bytes]) -> tuple[_Give, _GiveFlowLog]:
         """Make the functions that write records and flow logs."""

@@ -10,7 +10,7 @@ from trireme_collector.netobserv._flow_clock import FlowClock
 from trireme_collector.netobserv._line_tracker import LineTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from trireme_collector.netobserv._enrichment import Enricher
     from trireme_collector.netobserv._reader import FlowReader
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversationStream"]
 
+_ENDS_AT_ONCE = 1_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,14 +114,18 @@ class ConversationStream:
         now_ms = self._clock.now_ms
         return self._written(self._tracker.process(flows, now_ms), now_ms)
 
-    def finish(self) -> list[bytes]:
-        """End all conversations."""
-        return self._written(self._tracker.flush(), self._clock.now_ms)
+    def finish(self) -> Iterator[list[bytes]]:
+        """End all conversations, some at a time: there may be more than fit into the memory."""
+        while len(self._tracker):
+            ended: list[dict[str, object]] = []
+            self._tracker.table.flush(ended.append, _ENDS_AT_ONCE)
+            yield self._written(ended, self._now_ms)
 
     def _written(self, records: Iterable[Mapping[str, object]], now_ms: int) -> list[bytes]:
         enricher = self._enricher
         if enricher is not None:
             records = [enricher.enrich(record, now_ms) for record in records]
+        self._now_ms = now_ms
         lines = [_encode(record) for record in records]
         self.records += len(lines)
         return lines

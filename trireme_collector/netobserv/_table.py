@@ -299,11 +299,13 @@ class ConversationTable:
             line.rotate(-1)
             self._give(conversation, "heartbeat", give)
 
-    def flush(self, give: Callable[[dict[str, object]], None]) -> None:
-        """End every conversation now."""
+    def flush(self, give: Callable[[dict[str, object]], None], at_most: int | None = None) -> None:
+        """End every conversation now, or some of them."""
+        left = len(self._conversations) if at_most is None else at_most
         for group in self.groups:
-            while first := group.first_terminating() or group.first_active():
+            while left and (first := group.first_terminating() or group.first_active()):
                 self._end(first, "flush", give)
+                left -= 1
 
     def _end(
         self, conversation: Conversation, reason: str, give: Callable[[dict[str, object]], None]

@@ -135,6 +135,19 @@ def test_a_look_up_that_fails_costs_no_record() -> None:
     assert enricher.failures == 1
 
 
+def test_a_look_up_may_have_an_end() -> None:
+    class Closing(Lookup):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    lookup = Closing({})
+    Enricher(lookup).close()
+    assert lookup.closed == 1
+    Enricher(Lookup({})).close()
+
+
 def test_addresses_may_be_anything() -> None:
     lookup = Lookup({})
     Enricher(lookup).enrich({"SrcAddr": None, "DstAddr": ["x"]}, 0)

@@ -53,6 +53,10 @@ def stream(
     )
 
 
+def ended(one: ConversationStream) -> list[bytes]:
+    return [line for lines in one.finish() for line in lines]
+
+
 @pytest.mark.parametrize("by_time", [True, False])
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_both_ways_give_the_same(by_time: bool, size: int) -> None:
@@ -62,7 +66,7 @@ def test_both_ways_give_the_same(by_time: bool, size: int) -> None:
         lines: list[bytes] = []
         for start in range(0, len(LINES), size):
             lines += one.take_lines(LINES[start : start + size], start * 6_000)
-        lines += one.finish()
+        lines += ended(one)
         outputs.append([json.loads(line) for line in lines])
         assert (one.lines, one.flows, one.records, one.broken) == (4, 4, len(lines), 0)
     assert outputs[0] == outputs[1]
@@ -77,8 +81,15 @@ def test_the_clock_of_the_flow_logs() -> None:
 
 def test_names_are_added_to_every_record() -> None:
     one = stream(by_time=True, long=True, enricher=Enricher(Everywhere()))
-    lines = one.take_lines(LINES, 0) + one.finish()
+    lines = one.take_lines(LINES, 0) + ended(one)
     assert all(json.loads(line)["DstK8S_Name"] == "n" for line in lines)
+
+
+def test_the_end_comes_in_portions() -> None:
+    one = stream(by_time=False)
+    flows = [json.dumps(flow(SrcPort=port)).encode() for port in range(2_500)]
+    one.take_lines(flows, 0)
+    assert [len(lines) for lines in one.finish()] == [1_000, 1_000, 500]
 
 
 def test_names_need_a_reader() -> None:
