@@ -9,6 +9,7 @@ Messages carry no time, so records have none but that of an access log.
 
 from __future__ import annotations
 
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -242,8 +243,7 @@ class MonitorRecords:
         if to_proxy and notify.dst_id:
             tags.append(f"cilium.proxy-port={notify.dst_id}")
         packet = view(data[notify.data_offset() :], notify.orig_len)
-        original = notify.original_ip()
-        original_ip = "" if original.is_unspecified else str(original)
+        original_ip = _original_ip(notify)
         if original_ip and packet.source_ip and original_ip != packet.source_ip:
             tags.append(f"cilium.translated-source={packet.source_ip}")
         return _Observation(
@@ -265,6 +265,14 @@ class MonitorRecords:
 
     def _interface(self, number: int) -> str | UnsetType:
         return (self._ifnames.get(number) or str(number)) if number else UNSET
+
+
+def _original_ip(notify: TraceNotify) -> str:
+    """Give the source before it was translated; empty when it was not."""
+    packed = notify.orig_ip if notify.is_ipv6() else notify.orig_ip[:4]
+    if not any(packed):
+        return ""
+    return inet_ntop(AF_INET6 if notify.is_ipv6() else AF_INET, packed)
 
 
 def _trace_direction(notify: TraceNotify, *, translated: bool) -> Direction | UnsetType:
