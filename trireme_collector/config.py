@@ -160,6 +160,15 @@ class LoadedConfiguration(Generic[ConfigurationT]):
         """Give a path of the file, seen from the directory that the file is in."""
         return self.path.parent / path
 
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """The collectors whose records wait in memory, and are lost with the process."""
+        return tuple(
+            collector.name
+            for collector in self.collectors
+            if not (collector.delivery.state_directory and collector.delivery.spool.enabled)
+        )
+
     def pipeline(self) -> Pipeline:
         """Build the pipeline with every collector; nothing is opened or started.
 

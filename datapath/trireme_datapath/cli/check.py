@@ -305,3 +305,12 @@ def _show(
         click.echo(f"  policy      {settings.datapath.policy}: {units} processing unit{plural}")
         click.echo(f"  queue       {settings.datapath.queue}, backend {settings.datapath.backend}")
     click.echo(f"  collectors  {collectors}")
+    volatile = loaded.in_memory
+    if len(volatile) == len(loaded.collectors):
+        remedy = "[delivery] state_directory keeps them over a crash"
+        click.echo(f"  records     wait in memory; {remedy}")
+    else:
+        places = {str(c.delivery.state_directory) for c in loaded.collectors}
+        kept = ", ".join(printable(place) for place in sorted(places - {""}))
+        but = f", but in memory for {', '.join(volatile)}" if volatile else ""
+        click.echo(f"  records     wait on disk, in {kept}{but}")

@@ -112,8 +112,11 @@ def _build(
     if names_source(path):
         from trireme_datapath.agent._monitor_agent import MonitorAgent
 
-        return MonitorAgent(load_monitor_config(path))
+        watching = load_monitor_config(path)
+        _tell_volatile(watching.in_memory)
+        return MonitorAgent(watching)
     loaded = load_agent_config(path)
+    _tell_volatile(loaded.in_memory)
     wants_tree = loaded.settings.processes.layout is ProcessLayout.TREE
     # NetfilterQueue opens its queue itself: nobody else can hold it.
     if wants_tree and loaded.settings.datapath.backend is BackendName.NETLINK:
@@ -121,3 +124,15 @@ def _build(
 
         return Supervisor(loaded, remove_rules=remove_rules, log=log)
     return Agent(loaded, remove_rules=remove_rules)
+
+
+def _tell_volatile(collectors: tuple[str, ...]) -> None:
+    """Say whose records a crash would cost."""
+    import structlog
+
+    if collectors:
+        structlog.get_logger().info(
+            "records_wait_in_memory",
+            collectors=collectors,
+            remedy="set delivery.state_directory to keep them over a crash",
+        )
