@@ -39,8 +39,8 @@ CASES: dict[str, tuple[str, str]] = {
     "file: nothing to compress": (
         'type = "file"\npath = "x"\ncompression = "gzip"',
         (
-            "1:1: collectors.a: found what does not go together, expected rotate_bytes, rotate_seconds"
-            " or rotate_records beside compression"
+            "1:1: collectors.a: found what does not go together, expected rotate_bytes,"
+            " rotate_seconds or rotate_records beside compression"
         ),
     ),
     "syslog: a line end in the header": (
@@ -77,8 +77,8 @@ CASES: dict[str, tuple[str, str]] = {
     "syslog: authorities that are not there": (
         'type = "syslog"\ntransport = "tls"\nca_file = "none.pem"',
         (
-            "4:11: collectors.a.ca_file: found the path of a file that does not exist, expected a file"
-            " that can be read; check the path"
+            "4:11: collectors.a.ca_file: found the path of a file that does not exist, expected"
+            " a file that can be read; check the path"
         ),
     ),
     "syslog: authorities that are none": (
@@ -88,8 +88,8 @@ CASES: dict[str, tuple[str, str]] = {
     "syslog: a certificate that is none": (
         'type = "syslog"\ntransport = "tls"\nclient_certificate_file = "key.pem"',
         (
-            "4:27: collectors.a.client_certificate_file: found a file without a certificate, expected"
-            " a file with a certificate in PEM form"
+            "4:27: collectors.a.client_certificate_file: found a file without a certificate,"
+            " expected a file with a certificate in PEM form"
         ),
     ),
     "syslog: a key that is none": (
