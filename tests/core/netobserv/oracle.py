@@ -14,10 +14,18 @@ from msgspec import UNSET
 from trireme_collector.netobserv._config import read_tracking_config
 from trireme_collector.netobserv._durations import parse_duration
 from trireme_collector.netobserv._go_values import float_of, is_true, uint32_of
-from trireme_collector.netobserv._hash import KeyHash, KeyHasher
+from trireme_collector.netobserv._hash import (
+    SIGNED_FIELDS,
+    UNSIGNED_FIELDS,
+    KeyHash,
+    KeyHasher,
+    Numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trireme_collector.netobserv._config import OutputField
 
 _LARGEST = sys.float_info.max
 _START = {"sum": 0.0, "count": 0.0, "min": _LARGEST, "max": -_LARGEST, "first": None, "last": None}
@@ -28,10 +36,11 @@ _WORK: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "min":
 class Oracle:
     """Follows conversations, flow log by flow log."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Read a configuration; numbers are those of JSON."""
+    def __init__(self, config: dict[str, Any], numbers: Numbers) -> None:
+        """Read a configuration."""
         self.config = read_tracking_config(config, "strict")
-        self.hasher = KeyHasher(self.config.key_definition, "json")
+        self.hasher = KeyHasher(self.config.key_definition, numbers)
+        self.numbers = numbers
         self.types = self.config.output_record_types
         # In order of their last update, of their end and of their next report.
         self.active: list[dict[str, Any]] = []
@@ -152,8 +161,19 @@ class Oracle:
                 self.beats.append(c)
                 out.append(self._record(c, "heartbeat"))
 
+    def _is_integer(self, field: OutputField) -> bool:
+        """Say whether a copied number is none of the floats of which zeros are left out."""
+        integers = UNSIGNED_FIELDS | SIGNED_FIELDS if self.numbers == "agent" else set()
+        return field.operation in ("first", "last") and field.source in integers
+
     def _record(self, c: dict[str, Any], kind: str) -> dict[str, Any]:
         is_first, c["reported"] = not c["reported"], True
-        kept = {n: v for n, v in c["sums"].items() if v is not None and (v != 0 or v is False)}
+        sources = {n: f for f in self.config.output_fields for n in f.names}
+        kept = {
+            name: value
+            for name, value in c["sums"].items()
+            if value is not None
+            and (value != 0 or value is False or self._is_integer(sources[name]))
+        }
         own = {"_HashId": f"{c['id']:x}", "_RecordType": kind, "_IsFirst": is_first}
         return {**kept, **c["keys"], **own}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.core.netobserv.flows import ALL_TYPES, config
 from tests.core.netobserv.oracle import Oracle
-from trireme_collector.netobserv import LineTracker, Tracker
+from trireme_collector.netobserv import LineTracker, Numbers, Tracker
 
 if TYPE_CHECKING:
     import random
@@ -52,6 +52,7 @@ FIELDS: list[dict[str, object]] = [
     {"name": "Least", "operation": "min", "input": "Bytes", "splitAB": True},
     {"name": "FlowDirection", "operation": "first"},
     {"name": "Tag", "operation": "last"},
+    {"name": "LastBytes", "operation": "last", "input": "Bytes"},
 ]
 
 
@@ -81,10 +82,13 @@ CONFIGS = st.builds(
 
 
 @settings(max_examples=150)
-@given(CONFIGS, STEPS)
-def test_the_strict_profile_is_the_plain_one(config: dict[str, Any], steps: list[Any]) -> None:
-    plain, tracker = Oracle(config), Tracker.from_config(config, profile="strict", numbers="json")
-    lines = LineTracker(Tracker.from_config(config, profile="strict", numbers="json"))
+@given(CONFIGS, STEPS, st.sampled_from(["json", "agent"]))
+def test_the_strict_profile_is_the_plain_one(
+    config: dict[str, Any], steps: list[Any], numbers: Numbers
+) -> None:
+    plain = Oracle(config, numbers)
+    tracker = Tracker.from_config(config, profile="strict", numbers=numbers)
+    lines = LineTracker(Tracker.from_config(config, profile="strict", numbers=numbers))
     now = 0
     for later, flows in steps:
         now += later
