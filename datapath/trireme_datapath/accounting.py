@@ -90,7 +90,7 @@ class ConnectionAccount:
         self._rulings: dict[tuple[int, bytes], Ruling | bool] = {}
         self._rulings_revision = core.revision
         self._settled_revision = self._listed_revision = -1
-        self._list_began_ns = 0
+        self._list_began_ns = self._first_list_ns = 0
         self.counters = core.counters
         core.counted = True
         core.account = self
@@ -136,6 +136,7 @@ class ConnectionAccount:
     def begin_list(self, now_ns: int) -> None:
         """Say that a list of all connections begins: every row from now on goes to `listed`."""
         self._list_began_ns = now_ns
+        self._first_list_ns = self._first_list_ns or now_ns
         self._listed_revision = self._core.revision
 
     def listed(self, rows: Iterable[ConnectionRow], now_ns: int) -> list[int]:
@@ -152,6 +153,7 @@ class ConnectionAccount:
         revoked: list[int] = []
         find = self._flows.find
         revision = self._core.revision
+        judged = (revision, ~revision)
         for index, row in enumerate(rows):
             key = row[1] + row[2] + row[3] + row[4]
             flow = find(row[0], key)
@@ -163,13 +165,33 @@ class ConnectionAccount:
                 revoked.append(index)
                 continue
             flow.last_seen_ns = now_ns
-            if flow.revision != revision and not self._judge_again(flow, now_ns):
+            if flow.revision not in judged and not self._judge_again(flow, now_ns):
                 revoked.append(index)
                 continue
             if row[7] and flow.state == FlowState.NEW:
                 flow.state = FlowState.OPEN
             self._note(flow, row, now_ns)
         return revoked
+
+    def adopt(self, rows: Iterable[ConnectionRow], now_ns: int) -> None:
+        """Take in the connections that an engine before this one accepted.
+
+        A backend that sees every packet calls it before the first one: without it they would come
+        from the middle of nowhere. They are judged by the policy in force, as if they began now.
+
+        Args:
+            rows: Connections whose first packet passed every hook.
+            now_ns: Nanoseconds since 1970 UTC.
+        """
+        flows = self._flows
+        for row in rows:
+            key = row[1] + row[2] + row[3] + row[4]
+            known = flows.find(row[0], key) or flows.find(row[0], reverse_key(row[0], key))
+            if known is not None or len(flows) >= flows.max_flows:
+                continue
+            ruling = self._rule(row, key)
+            if isinstance(ruling, Ruling) and not ruling.denied:
+                self._adopt(row, key, ruling, now_ns)
 
     def end_list(self, now_ns: int, *, complete: bool) -> None:
         """Say that the list ended.
@@ -203,13 +225,13 @@ class ConnectionAccount:
             self._close(flow, now_ns)
             self._flows.remove(flow)
 
+    def forget_rulings(self) -> None:
+        """Forget what was decided, because the same question may have another answer now."""
+        self._rulings.clear()
+
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the records that were caused since the last call."""
-        departed = self._flows.departed
-        if departed:
-            self._flows.departed = []
-            for flow, evicted in departed:
-                self._depart(flow, now_ns, evicted=evicted)
+        self._see_off(now_ns)
         records, self._records = self._records, []
         return records
 
@@ -260,7 +282,7 @@ class ConnectionAccount:
             if ruling:
                 flow.revision = core.revision
             return ruling
-        flow.revision = core.revision
+        flow.revision = core.stamp(ruling)
         self.change(flow, ruling, now_ns)
         if not ruling.denied:
             flow.ruling = ruling
@@ -270,6 +292,14 @@ class ConnectionAccount:
         ruling.packets = 0  # no packet came: the policy did
         self._records.append(core.report(ruling))
         return False
+
+    def _see_off(self, now_ns: int) -> None:
+        """Take care of the flows that left the table since the last time."""
+        departed = self._flows.departed
+        if departed:
+            self._flows.departed = []
+            for flow, evicted in departed:
+                self._depart(flow, now_ns, evicted=evicted)
 
     def _depart(self, flow: Flow, now_ns: int, *, evicted: bool) -> None:
         """Report a flow that the table let go of."""
@@ -299,6 +329,7 @@ class ConnectionAccount:
         if turned is not None:  # the server was heard first: the kernel takes it for the client
             self.ended([turned_row(row)], now_ns)
             return
+        self._see_off(now_ns)
         reported = self._evicted.pop((row[0], key), None)
         if reported is None and not self._is_ours(row):
             return
@@ -335,12 +366,13 @@ class ConnectionAccount:
         core = self._core
         origin = self._origin(row)
         way = core.ways.find(origin.hook, "", "", 0)
+        self._see_off(now_ns)
         flow = core.open(way, key, ruling, now_ns, origin)
         reported = self._evicted.pop((row[0], key), None)
         if reported is None:
-            # Of a former life of the agent. What it reported is not known; a young connection
-            # can not have been reported yet.
-            young = row[9] and now_ns - row[9] < self._update_ns
+            # Had to make room before it was reported; or of a former life of the agent. What that
+            # reported is not known, but of a connection that was young at its end it is nothing.
+            young = row[9] > self._first_list_ns - self._update_ns
             reported = NOTHING if young else row[5:9]
         flow.account = FlowAccount(ruling=ruling, reported=reported, reported_ns=now_ns)
         self.counters["connections_adopted"] += 1
