@@ -11,6 +11,7 @@ from trireme_collector.netobserv._enrichment import (
 )
 from trireme_collector.netobserv._flags import FLAG_NAMES, flag_names
 from trireme_collector.netobserv._flow import FLOW_FIELDS, LABELS, SEED_FIELDS, Flow
+from trireme_collector.netobserv._handover import ConversationState
 from trireme_collector.netobserv._hash import Numbers, UnencodableError, conversation_hash
 from trireme_collector.netobserv._line_tracker import LineTracker
 from trireme_collector.netobserv._reader import DEFAULT_MAX_LINE_BYTES, FlowReader, UnknownFields
@@ -28,6 +29,7 @@ __all__ = [
     "FLOW_FIELDS",
     "LABELS",
     "SEED_FIELDS",
+    "ConversationState",
     "ConversationStream",
     "Enricher",
     "Flow",

@@ -143,9 +143,9 @@ class Group:
         """Give the terminating conversation that ends first, if there is any."""
         return self.terminating[0] if self.terminating else None
 
-    def tidy(self) -> None:
+    def tidy(self, *, always: bool = False) -> None:
         """Remove the entries that do not count, once they are many."""
-        limit = _TOLERATED + 4 * self.active_count
+        limit = -1 if always else _TOLERATED + 4 * self.active_count
         if len(self.beats) > limit:
             self.beats = deque(c for c in self.beats if not (c.is_ended or c.is_terminating))
         if len(self.active) <= limit:

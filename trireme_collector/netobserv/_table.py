@@ -12,6 +12,12 @@ from trireme_collector.netobserv._adder import compile_adder
 from trireme_collector.netobserv._flags import FIN, SYN_ACK, flags_of, is_closing, is_reset
 from trireme_collector.netobserv._go_values import float_of, integral, is_true
 from trireme_collector.netobserv._groups import Conversation, Group, Path
+from trireme_collector.netobserv._handover import (
+    ConversationState,
+    conversation_of,
+    insert,
+    state_of,
+)
 from trireme_collector.netobserv._paths import PathCache
 from trireme_collector.netobserv._plan import Plan, Sum
 
@@ -306,6 +312,41 @@ class ConversationTable:
             while left and (first := group.first_terminating() or group.first_active()):
                 self._end(first, "flush", give)
                 left -= 1
+
+    def save(self) -> list[ConversationState]:
+        """Write down every live conversation."""
+        keys = self.plan.keys
+        states: list[ConversationState] = []
+        for group in self.groups:
+            group.tidy(always=True)
+            places = {id(conversation): place for place, conversation in enumerate(group.beats)}
+            states += [
+                state_of(conversation, keys, places.get(id(conversation), 0))
+                for conversation in (*group.terminating, *group.active)
+            ]
+        return states
+
+    def adopt(self, states: Iterable[ConversationState]) -> None:
+        """Take up conversations.
+
+        Raises:
+            ValueError: A state is of another configuration, or of a live conversation.
+        """
+        initial = self.plan.initial
+        taken: dict[int, tuple[Conversation, int]] = {}
+        for state in states:
+            conversation = conversation_of(state, self.plan.keys, initial)
+            if not 0 <= conversation.group < len(self.groups):
+                msg = f"the state of conversation {state.id} is of another configuration"
+                raise ValueError(msg)
+            if conversation.total in self._conversations or conversation.total in taken:
+                msg = f"conversation {state.id} is live already"
+                raise ValueError(msg)
+            taken[conversation.total] = conversation, state.beat_place
+        self._conversations.update({total: pair[0] for total, pair in taken.items()})
+        for number, group in enumerate(self.groups):
+            mine = [pair for pair in taken.values() if pair[0].group == number]
+            insert(group, mine, gives_heartbeats=self._gives_heartbeats)
 
     def _end(
         self, conversation: Conversation, reason: str, give: Callable[[dict[str, object]], None]

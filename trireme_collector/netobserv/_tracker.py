@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from trireme_collector.netobserv._config import Profile
+    from trireme_collector.netobserv._handover import ConversationState
     from trireme_collector.netobserv._hash import Numbers
 
 __all__ = ["Tracker", "comparable"]
@@ -121,6 +122,28 @@ class Tracker:
         records = [] if now_ms is None else self.tick(now_ms)
         self.table.flush(records.append)
         return records
+
+    def save(self) -> list[ConversationState]:
+        """Write down every live conversation; the tracker keeps them.
+
+        A tracker of the same configuration, profile and numbers that adopts them goes on as this
+        one would have.
+        """
+        return self.table.save()
+
+    def adopt(self, states: Iterable[ConversationState]) -> None:
+        """Take up conversations that another tracker saved.
+
+        Flow logs that it has counted must not come again, and those that it has not must. All of
+        the states are taken, or none.
+
+        Args:
+            states: The conversations. None may be live here.
+
+        Raises:
+            ValueError: A state is of another configuration, or of a live conversation.
+        """
+        self.table.adopt(states)
 
     def metrics(self) -> dict[str, int]:
         """List what was counted, by the names of the original: ``name|label=value|...``."""
