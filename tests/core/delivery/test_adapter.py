@@ -244,7 +244,7 @@ def test_a_failure_holds_nothing_of_what_was_tried(form: str) -> None:
 
     class Simple:
         def collect_packet_event(self, report: PacketReport) -> None:
-            assert report
+            assert report == PacketReport()
             fail()
 
     adapter = adapt(Simple() if form == "simple" else Batch(), name="x")
