@@ -20,6 +20,7 @@ NAMES = (
     "collectors",
     "outage",
     "packet_path",
+    "conntrack",
     "monitor",
     "netobserv",
 )
