@@ -42,7 +42,7 @@ def run(data: bytes) -> Hashable:
     return frozenset(outcome), stream.lost, stream.inside_message
 
 
-TARGET = Target(name="gob", seeds=_seeds(), run=run, max_bytes=4096, max_seconds=0.02)
+TARGET = Target(name="gob", seeds=_seeds(), run=run, max_bytes=4096, max_seconds=0.1)
 
 if __name__ == "__main__":
     sys.exit(main([TARGET]))

@@ -66,7 +66,7 @@ def run(data: bytes) -> Hashable:
     return frozenset(outcome)
 
 
-TARGET = Target(name="monitor_source", seeds=_seeds(), run=run, max_bytes=4096, max_seconds=0.1)
+TARGET = Target(name="monitor_source", seeds=_seeds(), run=run, max_bytes=4096, max_seconds=0.5)
 
 if __name__ == "__main__":
     sys.exit(main([TARGET]))
