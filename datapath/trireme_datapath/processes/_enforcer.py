@@ -26,12 +26,15 @@ from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._board import EnforcerBoard
 from trireme_datapath.processes._channel import Channel
 from trireme_datapath.processes._messages import (
+    Anticipate,
+    Anticipating,
     Counted,
     Enforce,
     EnforcerSetup,
     Enforcing,
     Failed,
     FromEnforcer,
+    Limited,
     Look,
     Looked,
     NewPolicy,
@@ -53,7 +56,8 @@ if TYPE_CHECKING:
     from trireme_datapath.backends.netlink import QueueStatistics
     from trireme_datapath.kernel.conntrack import ConnectionTracker
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.processes._messages import HeldQueue, Slot
+    from trireme_datapath.processes._follow import Follower
+    from trireme_datapath.processes._messages import HeldQueue
 
 __all__ = ["Enforcer", "run_enforcer"]
 
@@ -86,6 +90,7 @@ class Enforcer:
         self._answers: list[FromEnforcer] = []
         self._backends: dict[int, NetlinkBackend] = {}
         self._queues: tuple[HeldQueue, ...] = ()
+        self._follower: Follower | None = None
         self._tracker: ConnectionTracker | None = None
         self._board: EnforcerBoard | None = None
         self._sender: RecordSender | None = None
@@ -164,6 +169,10 @@ class Enforcer:
         for message in self._channel.receive():
             if isinstance(message, EnforcerSetup):
                 self._prepare(message)
+            elif isinstance(message, Anticipate):
+                if self._follower is not None:
+                    self._follower.anticipate()
+                self._channel.send(Anticipating())
             elif isinstance(message, Take):
                 self._take(message)
             elif isinstance(message, NewPolicy):
@@ -181,6 +190,12 @@ class Enforcer:
         self._engine = Engine(
             policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
         )
+        if setup.accounting is not None:
+            from trireme_datapath.processes._follow import (  # noqa: PLC0415  not everybody needs it
+                Follower,
+            )
+
+            self._follower = Follower(setup.accounting, self._engine)
         # What stands now stays: the collector of garbage need not look at it again.
         gc.collect()
         gc.freeze()
@@ -204,7 +219,10 @@ class Enforcer:
             sent=board.sent,
             unsent=board.unsent,
         )
-        problems = self._follow(slot, engine)
+        if not slot.accounting:
+            self._follower = None
+        if self._follower is not None and order.adopt:
+            self._follower.adopt()
         self._queues = slot.queues
         queues = [
             NetlinkQueue.from_socket(one.descriptor, one.number, setup.settings)
@@ -216,20 +234,20 @@ class Enforcer:
             self._epoll.register(queue.fileno(), select.EPOLLIN)
         self._write_board()
         capacity = min((queue.capacity for queue in queues), default=0)
-        self._channel.send(Taken(slot=slot.number, capacity=capacity, problems=tuple(problems)))
+        self._channel.send(Taken(slot=slot.number, capacity=capacity))
+        self._turn(engine, list(self._backends))
+        self._follow()
 
-    def _follow(self, slot: Slot, engine: Engine) -> list[str]:
-        setup = self._setup
-        if setup is None or setup.accounting is None or not slot.accounting:
-            return []
-        from trireme_datapath.processes._follow import (  # noqa: PLC0415  not every enforcer needs it
-            follow_connections,
-        )
-
-        self._tracker, problems = follow_connections(setup.accounting, engine)
+    def _follow(self) -> None:
+        """Follow connections from now on; the kernel tells later what was missed until here."""
+        follower, self._follower = self._follower, None
+        if follower is None:
+            return
+        self._tracker = follower.open()
         if self._tracker is not None:
             self._epoll.register(self._tracker.fileno(), select.EPOLLIN)
-        return problems
+        if follower.problems:
+            self._channel.send(Limited(problems=tuple(follower.problems)))
 
     def _settle(self, queues: list[NetlinkQueue], settle: Settle, board: EnforcerBoard) -> None:
         """Deal with packets that somebody received before us, and count them."""

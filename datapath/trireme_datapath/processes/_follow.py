@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Final
 
 from trireme_collector.errors import DatapathError
 from trireme_datapath.accounting import AccountLimits
 from trireme_datapath.kernel.conntrack import (
+    NEW_MESSAGE,
+    ConnectionEvents,
+    ConnectionTable,
     ConnectionTracker,
     TrackerSettings,
     enable_accounting,
@@ -18,28 +24,108 @@ if TYPE_CHECKING:
     from trireme_datapath.engine import Engine
     from trireme_datapath.processes._messages import AccountingSetup
 
-__all__ = ["follow_connections"]
+__all__ = ["Follower"]
+
+_NETLINK_NETFILTER: Final = 12
+_SOL_NETLINK: Final = 270
+_NETLINK_ADD_MEMBERSHIP: Final = 1
+_SO_RCVBUFFORCE: Final = 33
+_BEGINNINGS: Final = 1  # NFNLGRP_CONNTRACK_NEW
+_BEGINNINGS_BYTES: Final = 8_388_608  # some ten thousand connections
+_ADOPT_SECONDS: Final = 2.0  # a million connections; whoever judges packets is missed meanwhile
 
 
-def follow_connections(
-    setup: AccountingSetup, engine: Engine
-) -> tuple[ConnectionTracker | None, list[str]]:
-    """Let the kernel count connections, and follow them for the account of an engine.
+class Follower:
+    """Follows the connections of an engine.
 
-    Returns:
-        Who follows them, None if it is impossible, and one sentence for whatever is.
+    All that takes time is done when it is made, while somebody else judges.
+
+    Args:
+        setup: How.
+        engine: Whose.
+
+    Attributes:
+        problems: One sentence for whatever is impossible.
     """
-    problems = enable_accounting()
-    mark = ConnectionMark(mask=setup.mark_mask) if setup.mark_mask else None
-    settings = TrackerSettings(
-        list_seconds=setup.list_seconds,
-        event_buffer_bytes=setup.event_buffer_bytes,
-        reliable=setup.reliable,
+
+    def __init__(self, setup: AccountingSetup, engine: Engine) -> None:
+        """Let the kernel count connections, and open what asks for them."""
+        self.problems = enable_accounting()
+        self._mark = ConnectionMark(mask=setup.mark_mask) if setup.mark_mask else None
+        self._settings = TrackerSettings(
+            list_seconds=setup.list_seconds,
+            event_buffer_bytes=setup.event_buffer_bytes,
+            reliable=setup.reliable,
+        )
+        self._table: ConnectionTable | None = None
+        self._beginnings: ConnectionEvents | None = None
+        try:
+            self._table = ConnectionTable.open()
+        except DatapathError as error:
+            self.problems.append(str(error))
+            return
+        limits = AccountLimits(update_seconds=setup.update_seconds, max_evicted=setup.max_evicted)
+        self._account = engine.keep_account(limits, mark=self._mark, is_local=is_local_address)
+
+    def anticipate(self) -> None:
+        """Prepare for `adopt` while somebody else judges: the kernel needs some time for a list."""
+        if self._table is None or self._mark is not None:
+            return
+        try:
+            self._beginnings = _listen_to_beginnings()
+        except OSError:
+            return  # the list will be read when packets wait already
+        self._adopt_all(self._table)
+
+    def adopt(self) -> None:
+        """Take in the connections that an engine before this one accepted; packets wait meanwhile.
+
+        Where only what begins is queued, that is not needed before the first packet.
+        """
+        if self._table is None or self._mark is not None:
+            return
+        beginnings, self._beginnings = self._beginnings, None
+        if beginnings is None:
+            self._adopt_all(self._table)
+            return
+        self._account.adopt(beginnings.drain(), time.time_ns())
+        missed = beginnings.overruns
+        beginnings.close()
+        if missed:
+            self._adopt_all(self._table)
+
+    def _adopt_all(self, table: ConnectionTable) -> None:
+        end = time.monotonic() + _ADOPT_SECONDS
+        table.begin_list()
+        while table.listing and time.monotonic() < end:
+            select.select([table.fileno()], [], [], end - time.monotonic())
+            self._account.adopt(table.read().rows, time.time_ns())
+
+    def open(self) -> ConnectionTracker | None:
+        """Begin to listen; None if that is impossible."""
+        settings = self._settings
+        if self._table is None:
+            return None
+        try:
+            events = ConnectionEvents.open(
+                buffer_bytes=settings.event_buffer_bytes, reliable=settings.reliable
+            )
+        except DatapathError as error:
+            self.problems.append(str(error))
+            return None
+        return ConnectionTracker(self._account, events, self._table, settings, self._mark)
+
+
+def _listen_to_beginnings() -> ConnectionEvents:
+    sock = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
     )
     try:
-        sockets = ConnectionTracker.sockets(settings)
-    except DatapathError as error:
-        return None, [*problems, str(error)]
-    limits = AccountLimits(update_seconds=setup.update_seconds, max_evicted=setup.max_evicted)
-    account = engine.keep_account(limits, mark=mark, is_local=is_local_address)
-    return ConnectionTracker(account, *sockets, settings, mark), problems
+        sock.bind((0, 0))
+        sock.connect((0, 0))  # no other process can put messages into this socket
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BEGINNINGS_BYTES)
+        sock.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _BEGINNINGS)
+    except OSError:
+        sock.close()
+        raise
+    return ConnectionEvents(sock, NEW_MESSAGE)

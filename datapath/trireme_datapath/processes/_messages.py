@@ -21,6 +21,8 @@ from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
 
 __all__ = [
     "AccountingSetup",
+    "Anticipate",
+    "Anticipating",
     "Begin",
     "CollectorSetup",
     "Counted",
@@ -34,6 +36,7 @@ __all__ = [
     "FromCollector",
     "FromEnforcer",
     "HeldQueue",
+    "Limited",
     "Look",
     "Looked",
     "NewPolicy",
@@ -137,6 +140,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
         accounting: How connections are followed, None if they are not.
         slots: Every slot; it is told later which one is its own.
         statistics: The kernel's table of queues, inherited open; -1 where it cannot be read.
+        dns: How look-ups of names are observed, None if they are not.
     """
 
     policy: Policy
@@ -147,13 +151,26 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
     accounting: AccountingSetup | None
     slots: tuple[Slot, ...]
     statistics: int
+    dns: DNSLimits | None = None
 
 
 class Take(_Message, frozen=True, kw_only=True, gc=False):
-    """Judge the packets of a slot from now on."""
+    """Judge the packets of a slot from now on.
+
+    Attributes:
+        slot: Which one.
+        settle: What becomes of packets that somebody else received.
+        adopt: Whether open connections were accepted by somebody before, whose packets all come
+            here.
+    """
 
     slot: int
     settle: Settle
+    adopt: bool
+
+
+class Anticipate(_Message, frozen=True, kw_only=True, gc=False):
+    """Prepare for the connections of a slot that is about to be given to you."""
 
 
 class NewPolicy(_Message, frozen=True, kw_only=True, gc=False):
@@ -194,18 +211,26 @@ class Ready(_Message, frozen=True, kw_only=True, gc=False):
     revision: str
 
 
+class Anticipating(_Message, frozen=True, kw_only=True, gc=False):
+    """All is prepared to take over connections."""
+
+
 class Taken(_Message, frozen=True, kw_only=True, gc=False):
     """From now on the packets of the slot are judged.
 
     Attributes:
         slot: Which one.
         capacity: How many packets the buffers of its queues hold, the smallest of them.
-        problems: What does not work and could be done without.
     """
 
     slot: int
     capacity: int
-    problems: tuple[str, ...] = ()
+
+
+class Limited(_Message, frozen=True, kw_only=True, gc=False):
+    """What does not work and could be done without."""
+
+    problems: tuple[str, ...]
 
 
 class PolicyReady(_Message, frozen=True, kw_only=True, gc=False):
@@ -345,9 +370,19 @@ class Failed(_Message, frozen=True, kw_only=True, gc=False):
     problems: tuple[str, ...] = ()
 
 
-ToEnforcer: TypeAlias = EnforcerSetup | Take | NewPolicy | Enforce | Look | Release
+ToEnforcer: TypeAlias = EnforcerSetup | Anticipate | Take | NewPolicy | Enforce | Look | Release
 FromEnforcer: TypeAlias = (
-    Ready | Taken | PolicyReady | PolicyRefused | Enforcing | Counted | Looked | Released | Failed
+    Ready
+    | Anticipating
+    | Taken
+    | Limited
+    | PolicyReady
+    | PolicyRefused
+    | Enforcing
+    | Counted
+    | Looked
+    | Released
+    | Failed
 )
 ToCollector: TypeAlias = CollectorSetup | Begin | Tell | Reopen | Finish
 FromCollector: TypeAlias = Ready | Told | Finished | Failed

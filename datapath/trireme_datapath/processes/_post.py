@@ -46,6 +46,8 @@ class Enforcement:
         revision: The policy that it judges by.
         counters: What its engine counted when it last said so.
         post: Where it judges.
+        told: Whether it was told that it is about to judge.
+        expects: Whether it is prepared for that.
     """
 
     def __init__(self, child: Child[FromEnforcer]) -> None:
@@ -56,6 +58,7 @@ class Enforcement:
         self.revision = ""
         self.counters: dict[str, int] = {}
         self.post: Post | None = None
+        self.told = self.expects = False
 
     def enter(self, duty: Duty) -> None:
         """Do something else from now on."""
@@ -137,7 +140,7 @@ class Post:
         enforcer.post = self
         enforcer.enter(Duty.TAKING)
         settle = Settle.DROP if self._quick_deaths >= _MANY else Settle.AGAIN
-        enforcer.child.send(Take(slot=self.number, settle=settle))
+        enforcer.child.send(Take(slot=self.number, settle=settle, adopt=self.changes > 0))
 
     def taken(self, now_ns: int) -> None:
         """Note that its enforcer judges."""

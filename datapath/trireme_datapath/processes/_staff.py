@@ -10,12 +10,15 @@ import structlog
 
 from trireme_datapath.processes._child import start_child
 from trireme_datapath.processes._messages import (
+    Anticipate,
+    Anticipating,
     Counted,
     Enforce,
     EnforcerSetup,
     Enforcing,
     Failed,
     FromEnforcer,
+    Limited,
     Looked,
     NewPolicy,
     PolicyReady,
@@ -191,13 +194,16 @@ class Staff:
                 one.enter(Duty.RELEASED)
                 one.child.send(Release(drain=False))
         leaving = any(one.duty is Duty.RELEASED and one.post is not None for one in self._staff)
-        if leaving or self._spare() is None:
+        old = [one for one in self._staff if self._is_old(one) and one.duty is Duty.JUDGING]
+        spare = self._spare()
+        if leaving or spare is None or not old:
             return
-        for one in self._staff:
-            if self._is_old(one) and one.duty is Duty.JUDGING:
-                one.enter(Duty.RELEASED)
-                one.child.send(Release(drain=False))
-                return
+        if not spare.told:
+            spare.told = True
+            spare.child.send(Anticipate())
+        elif spare.expects:
+            old[0].enter(Duty.RELEASED)
+            old[0].child.send(Release(drain=False))
 
     def _start(self) -> None:
         setup = self._setup(self.policy.policy)
@@ -268,8 +274,13 @@ class Staff:
             one.counters = message.counters
         elif isinstance(message, Ready):
             self._ready(one, message)
+        elif isinstance(message, Anticipating):
+            one.expects = True
         elif isinstance(message, Taken):
             self._taken(one, message)
+        elif isinstance(message, Limited):
+            for problem in message.problems:
+                self._log.warning("accounting_incomplete", problem=problem)
         elif isinstance(message, Released):
             one.counters = message.counters
             self._vacate(one, died=False)
@@ -298,8 +309,6 @@ class Staff:
             return
         one.enter(Duty.JUDGING)
         post.taken(one.since_ns)
-        for problem in message.problems:
-            self._log.warning("accounting_incomplete", problem=problem)
         self._log.info(
             "enforcer_took_over",
             slot=message.slot,

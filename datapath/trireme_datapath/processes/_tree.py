@@ -118,7 +118,7 @@ class Tree:
         settings = config.settings.datapath
         self._config = config.settings
         self._settings = QueueSettings(
-            copy_range=settings.copy_range,
+            copy_range=settings.captured_bytes,
             max_length=settings.queue_length,
             fail_open=settings.fail_open,
             gso=settings.gso,

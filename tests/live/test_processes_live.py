@@ -1,0 +1,385 @@
+"""The tree of processes: who dies, hangs or is exchanged costs no packet and opens nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.live.conftest import ALLOWED, DENIED, SERVER, Lab, wait_for
+from tests.live.test_run_live import Place
+from trireme_collector.control import AgentStatus, ControlClient, RestartResult
+from trireme_collector.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.live
+
+CONFIG = """
+instance = "live"
+[datapath]
+policy = "policy.toml"
+queue = 9
+[datapath.rules]
+hooks = ["input"]
+mode = "{mode}"
+[processes]
+{processes}
+[control]
+path = '{directory}/ctl'
+[aggregation]
+window_seconds = 0
+[delivery]
+{delivery}
+[collectors.file]
+path = '{directory}/flows.json'
+"""
+STRANGER = 65_534
+_STAMP = struct.Struct("!QQ")
+_SO_RCVBUFFORCE = 33
+
+
+class Stream:
+    """Datagrams at a steady rate, numbered and stamped, and what arrives of them.
+
+    Every tenth is one that the policy does not allow.
+    """
+
+    def __init__(self, lab: Lab, rate: int) -> None:
+        self._rate = rate
+        self._sender = lab.open_socket(lab.client, 4, socket.SOCK_DGRAM)
+        self._receivers = {}
+        for port in (ALLOWED, DENIED):
+            receiver = lab.open_socket(lab.server, 4, socket.SOCK_DGRAM)
+            receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
+            receiver.bind((SERVER[4], port))
+            self._receivers[port] = receiver
+        self._ending = threading.Event()
+        self.sent = {ALLOWED: 0, DENIED: 0}
+        self.delays: list[tuple[int, float]] = []
+        self.passed_denied = 0
+        self._threads = [
+            threading.Thread(target=self._send),
+            threading.Thread(target=self._receive),
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        began, number = time.monotonic(), 0
+        while not self._ending.is_set():
+            due = int((time.monotonic() - began) * self._rate)
+            while number < due:
+                number += 1
+                port = ALLOWED if number % 10 else DENIED
+                stamp = _STAMP.pack(number, time.monotonic_ns())
+                self._sender.sendto(stamp, (SERVER[4], port))
+                self.sent[port] += 1
+            time.sleep(0.001)
+
+    def _receive(self) -> None:
+        end = float("inf")
+        receiver = self._receivers[ALLOWED]
+        receiver.settimeout(0.05)
+        while time.monotonic() < end:
+            if self._ending.is_set() and end == float("inf"):
+                end = time.monotonic() + 3
+            try:
+                number, stamp = _STAMP.unpack(receiver.recv(100))
+            except TimeoutError:
+                if self._ending.is_set() and len(self.delays) == self.sent[ALLOWED]:
+                    break
+                continue
+            self.delays.append((number, (time.monotonic_ns() - stamp) / 1e6))
+        self._receivers[DENIED].setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self._receivers[DENIED].recv(100):
+                self.passed_denied += 1
+
+    @property
+    def lost(self) -> int:
+        return self.sent[ALLOWED] - len({number for number, _ in self.delays})
+
+    @property
+    def twice(self) -> int:
+        return len(self.delays) - len({number for number, _ in self.delays})
+
+    @property
+    def longest_ms(self) -> float:
+        return max(delay for _, delay in self.delays)
+
+
+class Tree(Place):
+    """An agent as a tree of processes."""
+
+    def set_up(self, *, mode: str = "all", processes: str = "", delivery: str = "") -> None:
+        text = CONFIG.format(
+            directory=self.directory, mode=mode, processes=processes, delivery=delivery
+        )
+        (self.directory / "agent.toml").write_text(text, encoding="utf-8")
+
+    @property
+    def client(self) -> ControlClient:
+        return ControlClient(str(self.directory / "ctl"), timeout_seconds=90)
+
+    def status(self) -> AgentStatus:
+        return self.client.call("status", AgentStatus)
+
+    def pid(self, name: str) -> int:
+        return next(one.pid for one in self.status().processes if one.name == name)
+
+    def state(self, name: str) -> str:
+        return next(one.state for one in self.status().processes if one.name == name)
+
+    def replaced(self, name: str, pid: int, state: str, seconds: float = 10) -> bool:
+        return wait_for(
+            lambda: self.pid(name) not in {0, pid} and self.state(name) == state, seconds
+        )
+
+    def check(self) -> AgentStatus:
+        """Hold the numbers to each other, once the queue is empty."""
+        assert wait_for(lambda: self._settled(self.status()))
+        status = self.status()
+        packets, queue, crossing = status.packets, status.packets.queue, status.crossing
+        assert packets.exact
+        assert queue is not None
+        assert queue.dropped_full == queue.dropped_socket == 0
+        assert queue.received == packets.judged + packets.settled + queue.waiting
+        assert crossing is not None
+        assert crossing.made == crossing.sent + crossing.dropped
+        assert crossing.sent == crossing.taken + crossing.lost + crossing.waiting
+        return status
+
+    @staticmethod
+    def _settled(status: AgentStatus) -> bool:
+        queue, crossing = status.packets.queue, status.crossing
+        return bool(queue and not queue.waiting and crossing and not crossing.waiting)
+
+
+@pytest.fixture
+def tree(lab: Lab, tmp_path: Path) -> Iterator[Tree]:
+    with contextlib.ExitStack() as stack:
+        place = Tree(lab, tmp_path, stack)
+        place.set_up()
+        yield place
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    os.kill(pid, number)
+
+
+def test_an_enforcer_that_is_killed_costs_no_packet(tree: Tree) -> None:
+    agent = tree.start()
+    with Stream(tree.lab, 1_000) as stream:
+        for _ in range(20):
+            pid = tree.pid("enforcer 0")
+            time.sleep(0.3)
+            kill(pid)
+            assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+    assert stream.lost == 0
+    assert stream.passed_denied == 0
+    assert stream.longest_ms < 1_000, agent.log()
+    status = tree.check()
+    assert status.packets.judged >= sum(stream.sent.values())
+    assert agent.log().count("enforcer_died") == 20
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert " 0 packets dropped by the kernel" in out
+
+
+def test_an_enforcer_that_hangs_is_replaced_and_costs_no_packet(tree: Tree) -> None:
+    agent = tree.start()
+    with Stream(tree.lab, 500) as stream:
+        pid = tree.pid("enforcer 0")
+        kill(pid, signal.SIGSTOP)
+        assert tree.replaced("enforcer 0", pid, "judging", 5), agent.log()
+    assert "enforcer_hangs" in agent.log()
+    assert (stream.lost, stream.passed_denied) == (0, 0)
+    assert stream.longest_ms < 5_000
+    tree.check()
+
+
+class Echo:
+    """A server that answers, and clients that never stop asking it."""
+
+    def __init__(self, lab: Lab, clients: int) -> None:
+        self._ending = threading.Event()
+        self.rounds = [0] * clients
+        self.errors: list[str] = []
+        self.longest_ms = 0.0
+        self._listener = lab.listen(4, ALLOWED)
+        self._sockets = [lab.open_socket(lab.client, 4, socket.SOCK_STREAM) for _ in range(clients)]
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads += [
+            threading.Thread(target=self._ask, args=(index,)) for index in range(clients)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            peers = []
+            while not self._ending.is_set():
+                for key, _ in selector.select(0.05):
+                    if key.fileobj is self._listener:
+                        peer, _ = self._listener.accept()
+                        peers.append(peer)
+                        selector.register(peer, selectors.EVENT_READ)
+                    elif isinstance(key.fileobj, socket.socket):
+                        with contextlib.suppress(OSError):
+                            key.fileobj.send(key.fileobj.recv(100))
+            for peer in peers:
+                peer.close()
+
+    def _ask(self, index: int) -> None:
+        client = self._sockets[index]
+        client.settimeout(5)
+        try:
+            client.connect((SERVER[4], ALLOWED))
+            while not self._ending.is_set():
+                began = time.monotonic()
+                client.send(b"question")
+                assert client.recv(100) == b"question"
+                self.longest_ms = max(self.longest_ms, (time.monotonic() - began) * 1e3)
+                self.rounds[index] += 1
+                time.sleep(0.03)
+        except (OSError, AssertionError) as error:
+            if not self._ending.is_set():
+                self.errors.append(repr(error))
+
+
+@pytest.mark.parametrize("mode", ["new", "all"])
+def test_a_planned_restart_costs_nothing_and_stalls_nobody(tree: Tree, mode: str) -> None:
+    tree.set_up(mode=mode)
+    agent = tree.start()
+    with Echo(tree.lab, 50) as echo, Stream(tree.lab, 3_000) as stream:
+        assert wait_for(lambda: min(echo.rounds) > 2)
+        before = {name: tree.pid(name) for name in ("enforcer 0", "collectors")}
+        result = tree.client.call("restart", RestartResult)
+        after = {name: tree.pid(name) for name in ("enforcer 0", "collectors")}
+        rounds = list(echo.rounds)
+        assert wait_for(lambda: min(map(int.__sub__, echo.rounds, rounds)) > 2), echo.errors
+    assert not set(before.values()) & set(after.values())
+    assert result.enforcers == 1
+    assert (stream.lost, stream.passed_denied, stream.twice) == (0, 0, 0)
+    assert echo.errors == []
+    assert result.longest_pause_ms < 50
+    tree.check()
+    assert agent.end()[0] == ExitCode.OK
+    assert agent.log().count("_died") == 0
+
+
+def test_collectors_that_are_killed_cost_only_what_they_held(tree: Tree) -> None:
+    tree.set_up(mode="new", delivery=f"state_directory = '{tree.directory}/state'")
+    agent = tree.start()
+    tree.lab.listen(4, ALLOWED)
+    for done in range(20, 101, 20):
+        pid = tree.pid("collectors")
+        kill(pid)
+        for _ in range(20):
+            assert tree.lab.connect(4, ALLOWED) == "connected"
+        assert tree.replaced("collectors", pid, "running"), agent.log()
+        # What waited for them was taken, and is on disk before the next blow.
+        assert wait_for(lambda: tree.status().records.collectors[0].accepted >= done)  # noqa: B023
+    status = tree.check()
+    assert status.crossing is not None
+    assert (status.crossing.dropped, status.crossing.lost) == (0, 0)
+    assert next(p for p in status.processes if p.name == "collectors").deaths == 5
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert "undelivered: 0" in out
+    accepted = [flow for flow in tree.flows() if flow == ("accept", "service", ALLOWED)]
+    assert len(accepted) >= 100
+
+
+def test_sigterm_ends_everybody_and_delivers_what_waits(tree: Tree) -> None:
+    agent = tree.start()
+    pids = [one.pid for one in tree.status().processes]
+    assert len(pids) == 3
+    with Stream(tree.lab, 500):
+        time.sleep(0.3)
+        code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert "undelivered: 0" in out
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert tree.jumps() == 1
+
+
+def test_a_supervisor_that_is_killed_takes_its_children_along(tree: Tree) -> None:
+    agent = tree.start()
+    pids = [one.pid for one in tree.status().processes]
+    agent.process.kill()
+    agent.wait()
+    assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    with Stream(tree.lab, 200) as stream:
+        time.sleep(0.2)
+    assert len(stream.delays) == 0
+    tree.start()
+
+
+def open_to_everybody(program: Path) -> tuple[str, ...]:
+    """Give what stands before a command that another user has to be able to run.
+
+    Where Python lies below a closed directory, the command gets a view of its own in which that
+    directory is open and holds nothing else.
+    """
+    closed = [one for one in (*program.parents[::-1], program) if not one.stat().st_mode & 0o001]
+    if not closed:
+        return ()
+    script = (
+        f"mkdir -p /run/t && mount -t tmpfs t /run/t && mkdir /run/t/p"
+        f" && mount --bind {program} /run/t/p && mount -t tmpfs -o mode=755 t {closed[0]}"
+        f' && mkdir -p {program} && mount --bind /run/t/p {program} && exec "$@"'
+    )
+    return "unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"
+
+
+def capabilities(pid: int) -> tuple[int, int, int]:
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    fields = dict(line.split(":", 1) for line in text.splitlines())
+    return int(fields["CapPrm"], 16), int(fields["NoNewPrivs"]), int(fields["Uid"].split()[1])
+
+
+def test_each_process_may_do_what_it_has_to_and_nothing_else(tree: Tree) -> None:
+    os.chown(tree.directory, STRANGER, STRANGER)
+    tree.directory.parent.chmod(0o755)
+    tree.directory.parent.parent.chmod(0o755)
+    tree.set_up(processes=f'user = "{STRANGER}"')
+    agent = tree.run(prefix=open_to_everybody(Path(sys.base_prefix)))
+    assert agent.says("agent_started"), agent.log()
+    assert tree.lab.connect(4, DENIED) == "timed out"
+    admin, raw = 1 << 12, 1 << 13
+    assert capabilities(agent.process.pid) == (admin | raw, 1, STRANGER)
+    assert capabilities(tree.pid("enforcer 0")) == (admin, 1, STRANGER)
+    assert capabilities(tree.pid("collectors")) == (0, 1, STRANGER)
+    # What the kernel counts, only root can read: the supervisor opened it before.
+    tree.check()
+    assert agent.end()[0] == ExitCode.OK, agent.log()
