@@ -35,23 +35,34 @@ class ControlSocket:
     Args:
         path: Where.
         group: Who may open it besides the owner: a name, a number, or nothing.
+        section: The section of the configuration that messages name.
+        make_directory: Whether to make the directory; only where the path is our own default.
 
     Raises:
         SocketBusyError: Somebody else has it.
         ConfigError: It cannot be used; the message says why and what to do.
     """
 
-    def __init__(self, path: str, group: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        group: str = "",
+        *,
+        section: str = "control",
+        make_directory: bool | None = None,
+    ) -> None:
         """Lock, bind, let the group in and listen."""
+        if make_directory is None:
+            make_directory = path == DEFAULT_PATH
         self._path = Path(path)
         self._identity: tuple[int, int] | None = None
         self._lock = -1
-        gid = _group_id(group)
+        gid = _group_id(group, section)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            _prepare_directory(self._path.parent, make=path == DEFAULT_PATH)
-            self._lock = _lock(self._lock_path, path)
-            _remove_leftover(self._path)
+            _prepare_directory(self._path.parent, section, make=make_directory)
+            self._lock = _lock(self._lock_path, path, section)
+            _remove_leftover(self._path, section)
             self.socket.bind(path)
             status = self._path.lstat()
             self._identity = status.st_dev, status.st_ino
@@ -62,7 +73,7 @@ class ControlSocket:
             self.socket.listen(_BACKLOG)
         except OSError as error:
             self.close()
-            raise ConfigError(_explain(path, group, error)) from error
+            raise ConfigError(_explain(path, group, section, error)) from error
         except ConfigError:
             self.close()
             raise
@@ -88,7 +99,7 @@ class ControlSocket:
             self._lock = -1
 
 
-def _group_id(group: str) -> int | None:
+def _group_id(group: str, section: str) -> int | None:
     if not group:
         return None
     if group.isascii() and group.isdigit() and len(group) <= 10:
@@ -96,11 +107,11 @@ def _group_id(group: str) -> int | None:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        msg = f"[control] there is no group {group!r} on this host; create it or name another"
+        msg = f"[{section}] there is no group {group!r} on this host; create it or name another"
         raise ConfigError(msg) from None
 
 
-def _prepare_directory(directory: Path, *, make: bool) -> None:
+def _prepare_directory(directory: Path, section: str, *, make: bool) -> None:
     """Refuse a directory in which others could put a socket of theirs in place of ours."""
     if make:
         with contextlib.suppress(FileExistsError):
@@ -108,13 +119,13 @@ def _prepare_directory(directory: Path, *, make: bool) -> None:
     mode = directory.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         msg = (
-            f"[control] everybody can replace what lies in {directory}; chmod o-w {directory},"
+            f"[{section}] everybody can replace what lies in {directory}; chmod o-w {directory},"
             " or choose another directory"
         )
         raise ConfigError(msg)
 
 
-def _lock(lock_path: Path, path: str) -> int:
+def _lock(lock_path: Path, path: str, section: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         descriptor = os.open(lock_path, flags, 0o600)
@@ -127,35 +138,35 @@ def _lock(lock_path: Path, path: str) -> int:
                     return descriptor
         except BlockingIOError:
             os.close(descriptor)
-            raise _busy(path) from None
+            raise _busy(path, section) from None
         except OSError:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its holder ended and removed it between our two steps: once more
 
 
-def _remove_leftover(path: Path) -> None:
+def _remove_leftover(path: Path, section: str) -> None:
     """Remove a socket that nobody listens on any more; anything else stays."""
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
-        msg = f"[control] {path} is there and is no socket; remove it or choose another path"
+        msg = f"[{section}] {path} is there and is no socket; remove it or choose another path"
         raise ConfigError(msg)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
-            raise _busy(str(path))
+            raise _busy(str(path), section)
     path.unlink()
 
 
-def _busy(path: str) -> SocketBusyError:
+def _busy(path: str, section: str) -> SocketBusyError:
     return SocketBusyError(
-        f"[control] another process has {path}; stop it or give each agent a path of its own"
+        f"[{section}] another process has {path}; stop it or give each agent a path of its own"
     )
 
 
-def _explain(path: str, group: str, error: OSError) -> str:
+def _explain(path: str, group: str, section: str, error: OSError) -> str:
     right = f"give user {os.geteuid()} the right to it, or choose another path"
     if error.errno in {errno.EPERM, errno.EACCES} and group:
         right = f"{right}; only root, or a member, can let the group {group!r} in"
@@ -168,4 +179,4 @@ def _explain(path: str, group: str, error: OSError) -> str:
     }
     remedy = remedies.get(error.errno or 0, "choose another path")
     reason = (error.strerror or str(error)).lower()
-    return f"[control] cannot listen on {path}: {reason}; {remedy}"
+    return f"[{section}] cannot listen on {path}: {reason}; {remedy}"
