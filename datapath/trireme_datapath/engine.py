@@ -187,6 +187,13 @@ class Engine:
         """
         return ConnectionAccount(self._core, limits, mark, is_local)
 
+    def leave_counting(self) -> None:
+        """Have the records of accepted flows say nothing about packets: another engine follows them.
+
+        Call it once, before the first packet, and let one engine `keep_account` for all.
+        """
+        self._core.counted = True
+
     # The clear door.
 
     def receive(self, packet: QueuedPacket, now_ns: int) -> Decision:

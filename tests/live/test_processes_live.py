@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import signal
@@ -168,6 +169,16 @@ class Tree(Place):
         assert crossing.made == crossing.sent + crossing.dropped
         assert crossing.sent == crossing.taken + crossing.lost + crossing.waiting
         return status
+
+    def ended(self) -> list[tuple[int, int]]:
+        """Give port and bytes of the connections that ended."""
+        lines = (self.directory / "flows.json").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        return [
+            (record["destination"]["port"], record["bytes"])
+            for record in records
+            if record.get("phase") == "ended"
+        ]
 
     @staticmethod
     def _settled(status: AgentStatus) -> bool:
@@ -382,4 +393,33 @@ def test_each_process_may_do_what_it_has_to_and_nothing_else(tree: Tree) -> None
     assert capabilities(tree.pid("collectors")) == (0, 1, STRANGER)
     # What the kernel counts, only root can read: the supervisor opened it before.
     tree.check()
+    assert agent.end()[0] == ExitCode.OK, agent.log()
+
+
+def test_several_workers_share_the_packets_and_one_account_counts_for_all(tree: Tree) -> None:
+    tree.set_up(mode="new", processes="workers = 3")
+    agent = tree.start()
+    listener = tree.lab.listen(4, ALLOWED)
+    names = [one.name for one in tree.status().processes]
+    workers = ["enforcer 0", "enforcer 1", "enforcer 2"]
+    assert names == [*workers, "accountant", "enforcer in reserve", "collectors"]
+    killed = [tree.pid(name) for name in workers]
+    for name, pid in zip(workers, killed, strict=True):
+        kill(pid)
+        assert tree.replaced(name, pid, "judging"), agent.log()
+    assert tree.lab.connect(4, DENIED) == "timed out"
+    client = tree.lab.open_socket(tree.lab.client, 4, socket.SOCK_STREAM)
+    client.connect((SERVER[4], ALLOWED))
+    client.send(b"x" * 1_000)
+    peer, _ = listener.accept()
+    assert peer.recv(2_000)
+    client.close()
+    peer.close()
+    status = tree.check()
+    assert len(status.packets.queues) == 3
+    # The end of the connection is told by the one who follows all of them.
+    assert wait_for(lambda: tree.ended() != [], 60), agent.log()
+    ((port, size),) = tree.ended()
+    assert port == ALLOWED
+    assert size > 1_000
     assert agent.end()[0] == ExitCode.OK, agent.log()

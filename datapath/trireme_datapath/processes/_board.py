@@ -114,7 +114,7 @@ class CollectorBoard(_Board):
         descriptor: The memory; see `make`.
     """
 
-    _WORDS: Final = 1 + 2 * MAX_WORKERS
+    _WORDS: Final = 1 + 2 * (MAX_WORKERS + 1)  # and the one who follows connections
 
     def __init__(self, descriptor: int) -> None:
         """Map it."""

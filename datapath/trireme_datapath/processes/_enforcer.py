@@ -97,7 +97,7 @@ class Enforcer:
         self._judged_before = self._denied_before = 0
         self._told: dict[str, int] = {}
         self._next_turn_ns = 0
-        self._ending = False
+        self._active = self._ending = False
 
     def run(self) -> None:
         """Do what the supervisor says until it says that it is enough, or is gone.
@@ -107,7 +107,7 @@ class Enforcer:
         """
         while not (self._ending or self._channel.ended):
             descriptors = [one for one, _ in self._epoll.poll(_TURN_SECONDS)]
-            if self._engine is not None and self._backends:
+            if self._engine is not None and self._active:
                 self._turn(self._engine, descriptors)
             if self._channel.fileno() in descriptors:
                 self._obey()
@@ -190,12 +190,13 @@ class Enforcer:
         self._engine = Engine(
             policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
         )
+        if setup.dns is not None:
+            self._engine.observe_dns(setup.dns)
         if setup.accounting is not None:
-            from trireme_datapath.processes._follow import (  # noqa: PLC0415  not everybody needs it
-                Follower,
-            )
-
-            self._follower = Follower(setup.accounting, self._engine)
+            if setup.accountant:
+                self._engine.leave_counting()
+            else:
+                self._follower = _follower(setup, self._engine)
         # What stands now stays: the collector of garbage need not look at it again.
         gc.collect()
         gc.freeze()
@@ -203,7 +204,7 @@ class Enforcer:
 
     def _take(self, order: Take) -> None:
         setup, engine = self._setup, self._engine
-        if setup is None or engine is None or self._backends:
+        if setup is None or engine is None or self._active:
             raise DatapathError("a slot was given to an enforcer that is not ready for one")
         slot = next(one for one in setup.slots if one.number == order.slot)
         for other in setup.slots:
@@ -219,9 +220,9 @@ class Enforcer:
             sent=board.sent,
             unsent=board.unsent,
         )
-        if not slot.accounting:
-            self._follower = None
-        if self._follower is not None and order.adopt:
+        if setup.accountant and slot.accounting:
+            self._follower = _follower(setup, engine)
+        elif self._follower is not None and order.adopt:
             self._follower.adopt()
         self._queues = slot.queues
         queues = [
@@ -232,6 +233,7 @@ class Enforcer:
         for queue in queues:
             self._backends[queue.fileno()] = NetlinkBackend(queue, engine)
             self._epoll.register(queue.fileno(), select.EPOLLIN)
+        self._active = True
         self._write_board()
         capacity = min((queue.capacity for queue in queues), default=0)
         self._channel.send(Taken(slot=slot.number, capacity=capacity))
@@ -323,12 +325,12 @@ class Enforcer:
 
     def _release(self, order: Release) -> None:
         engine = self._engine
-        if engine is not None and self._backends:
+        if engine is not None and self._active:
             if order.drain:
                 # What waits was sent by somebody: it is judged once more before the queue goes.
                 self._turn(engine, list(self._backends))
             if self._sender is not None:
-                self._sender.put(engine.take_records(time.time_ns()))
+                self._sender.put(engine.take_last_records(time.time_ns()))
             self._write_board()
         self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
         self._channel.finish(_GOODBYE_SECONDS)
@@ -337,6 +339,14 @@ class Enforcer:
     def _statistics(self) -> dict[int, QueueStatistics]:
         descriptor = -1 if self._setup is None else self._setup.statistics
         return kernel_statistics(descriptor)
+
+
+def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:
+    if setup.accounting is None:
+        return None
+    from trireme_datapath.processes._follow import Follower  # noqa: PLC0415  not everybody needs it
+
+    return Follower(setup.accounting, engine)
 
 
 def kernel_statistics(descriptor: int) -> dict[int, QueueStatistics]:

@@ -16,6 +16,7 @@ from trireme_collector.pipeline import (  # noqa: TC001  msgspec reads the annot
     ShutdownReport,
 )
 from trireme_datapath.backends.netlink import QueueSettings  # noqa: TC001  as above
+from trireme_datapath.dns_observer import DNSLimits  # noqa: TC001  as above
 from trireme_datapath.engine import EngineLimits  # noqa: TC001  as above
 from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
 
@@ -138,6 +139,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
         accept_mark: The bit of accepted packets, None to leave their mark.
         settings: How the queues were opened.
         accounting: How connections are followed, None if they are not.
+        accountant: Whether one slot follows the connections of all, and judges no packets.
         slots: Every slot; it is told later which one is its own.
         statistics: The kernel's table of queues, inherited open; -1 where it cannot be read.
         dns: How look-ups of names are observed, None if they are not.
@@ -149,6 +151,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
     accept_mark: int | None
     settings: QueueSettings
     accounting: AccountingSetup | None
+    accountant: bool
     slots: tuple[Slot, ...]
     statistics: int
     dns: DNSLimits | None = None

@@ -159,6 +159,26 @@ class Tree:
                     accounting=processes.workers == 1,
                 )
             )
+        if self._has_accountant:
+            self.posts.append(
+                Post(
+                    processes.workers,
+                    [],
+                    record_buffer_bytes=processes.record_buffer_bytes,
+                    accounting=True,
+                )
+            )
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._config.processes.workers == 1 and self._config.datapath.accounting.enabled
+
+    @property
+    def _has_accountant(self) -> bool:
+        """Whether somebody follows the connections of several who judge; only marks tell those."""
+        settings = self._config.datapath
+        marked = settings.rules.mode is QueueMode.NEW
+        return self._config.processes.workers > 1 and settings.accounting.enabled and marked
 
     def _setup(self, policy: Policy) -> EnforcerSetup:
         settings = self._config.datapath
@@ -178,9 +198,11 @@ class Tree:
             refuse_mark=settings.refuse_mark if settings.refuse else None,
             accept_mark=accept_mark_of(settings),
             settings=self._settings,
-            accounting=accounting if wanted.enabled else None,
+            accounting=accounting if self._has_accountant or self._is_alone else None,
+            accountant=self._has_accountant,
             slots=tuple(post.slot for post in self.posts),
             statistics=self._statistics,
+            dns=settings.dns.limits if settings.dns.enabled else None,
         )
 
     # Turning.
@@ -306,7 +328,7 @@ class Tree:
         for post in self.posts:
             one = post.enforcer
             pid, state = (0, "missing") if one is None else (one.child.pid, one.duty.value)
-            name = f"enforcer {post.number}"
+            name = f"enforcer {post.number}" if post.queues else "accountant"
             rows.append(ProcessStatus(name=name, pid=pid, state=state, deaths=post.deaths))
         rows += [
             ProcessStatus(name="enforcer in reserve", pid=one.child.pid, state=one.duty.value)
