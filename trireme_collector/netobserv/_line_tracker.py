@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from trireme_collector.netobserv._flow_clock import FlowClock
 from trireme_collector.netobserv._tracker import Tracker, comparable
+from trireme_collector.netobserv._writer import encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +56,8 @@ class LineTracker:
         self._clock = FlowClock()
         self._decode = _row_decoder(names, self._width)
         self._decode_any = msgspec.json.Decoder().decode
-        self._encode = msgspec.json.Encoder().encode
+        # Values as they stand there: they are not changed.
+        self._decode_whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
     def process(self, lines: Sequence[bytes], now_ms: int) -> list[bytes]:
         """Take a batch of lines, then let the time pass until now; see `Tracker.process`.
@@ -110,7 +112,7 @@ class LineTracker:
 
     def _adders(self, given: list[bytes]) -> tuple[_Give, _GiveFlowLog]:
         """Make the functions that write records and flow logs."""
-        add, encode = given.append, self._encode
+        add = given.append
         own_hash, own_type = self._own
 
         def give_flow_log(line: bytes, row: Sequence[object], text: str) -> None:
@@ -122,9 +124,9 @@ class LineTracker:
                 id_ = f',"_HashId":"{text}"' if text else ""
                 add(b"%b%b" % (line[:-1], f'{id_},"_RecordType":"flowLog"}}'.encode()))
             else:
-                add(self._rewritten(line, text))
+                add(self._rewritten(line, row, text))
 
-        return lambda record: add(encode(record)), give_flow_log
+        return lambda record: add(encode_record(record)), give_flow_log
 
     def _items(
         self, lines: Sequence[bytes]
@@ -179,13 +181,18 @@ class LineTracker:
                 return text
         return line
 
-    def _rewritten(self, line: bytes, text: str) -> bytes:
+    def _rewritten(self, line: bytes, row: Sequence[object], text: str) -> bytes:
         """Take a flow log apart that has fields of ours already, and put it together anew."""
-        record = self._decode_any(line)
+        record: dict[str, object]
+        try:
+            record = dict(self._decode_whole(line))
+        except RecursionError:
+            # It could just be followed when its row was read; what is in the row is sound.
+            record = {k: v for k, v in zip(self._names, row, strict=True) if v is not UNSET}
         if text:
             record[_HASH] = text
         record[_TYPE] = "flowLog"
-        return self._encode(record)
+        return encode_record(record)
 
 
 def _row_decoder(names: Sequence[str], width: int) -> Callable[[bytes], Any]:

@@ -24,6 +24,8 @@ DEFAULT_MAX_LINE_BYTES = 1024 * 1024
 # So many names are counted one by one; a stream of ever new ones must not fill the memory.
 _MAX_COUNTED_NAMES = 256
 _OTHERS = "(others)"
+# The format nests twice. Deeper than this, other programs may not be able to follow.
+_MAX_NESTING = 32
 _KNOWN = frozenset(FLOW_FIELDS)
 
 
@@ -77,6 +79,10 @@ class FlowReader:
 
     def tidy(self, flow: Mapping[str, object]) -> dict[str, object]:
         """Put the fields into order and leave out what does not belong there."""
+        if deep := [name for name, value in flow.items() if _is_deep(value)]:
+            for name in deep:
+                self._count(self.wrong, name)
+            flow = {name: value for name, value in flow.items() if name not in deep}
         known = {
             name: flow[name] for name in FLOW_FIELDS if name in flow and flow[name] is not None
         }
@@ -121,6 +127,21 @@ class FlowReader:
         if name not in counter and len(counter) >= _MAX_COUNTED_NAMES:
             name = _OTHERS
         counter[name] += 1
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_MAX_NESTING):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, (list, tuple)):
+                inner += item
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def _as_number(value: object) -> object:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from trireme_collector.netobserv._flow_clock import FlowClock
 from trireme_collector.netobserv._line_tracker import LineTracker
+from trireme_collector.netobserv._writer import encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["ConversationStream"]
 
 _ENDS_AT_ONCE = 1_000
-_encode = msgspec.json.Encoder().encode
 
 
 class ConversationStream:
@@ -126,6 +124,6 @@ class ConversationStream:
         if enricher is not None:
             records = [enricher.enrich(record, now_ms) for record in records]
         self._now_ms = now_ms
-        lines = [_encode(record) for record in records]
+        lines = [encode_record(record) for record in records]
         self.records += len(lines)
         return lines

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.netobserv._config import Profile
 
-__all__ = ["encode_flow", "flow_fields", "go_json", "in_order"]
+__all__ = ["encode_flow", "encode_record", "flow_fields", "go_json", "in_order"]
 
 _ORDER = {name: place for place, name in enumerate(FLOW_FIELDS)}
 _LAST = len(_ORDER)
@@ -41,6 +41,22 @@ def in_order(fields: Mapping[str, object]) -> dict[str, object]:
     return dict(sorted(fields.items(), key=lambda item: (_ORDER.get(item[0], _LAST), item[0])))
 
 
+def encode_record(record: Mapping[str, object]) -> bytes:
+    """Write a mapping as JSON, as it is.
+
+    A value that nests deeper than the interpreter can follow is left out: whoever sent it must
+    not be able to end the program.
+    """
+    try:
+        return _encode(record)
+    except RecursionError:
+        return _encode(_flat(record))
+
+
+def _flat(record: Mapping[str, object]) -> dict[str, object]:
+    return {k: v for k, v in record.items() if not isinstance(v, (dict, list, tuple))}
+
+
 def encode_flow(flow: Flow | Mapping[str, object], *, profile: Profile = "default") -> bytes:
     """Write a record as one line of JSON, without a line end.
 
@@ -50,9 +66,13 @@ def encode_flow(flow: Flow | Mapping[str, object], *, profile: Profile = "defaul
             very text that the original sends to Kafka.
     """
     if profile == "strict":
-        return go_json(flow_fields(flow) if isinstance(flow, Flow) else flow).encode()
+        fields = flow_fields(flow) if isinstance(flow, Flow) else flow
+        try:
+            return go_json(fields).encode()
+        except RecursionError:
+            return go_json(_flat(fields)).encode()
     try:
-        return _encode(flow if isinstance(flow, Flow) else in_order(flow))
+        return _encode(flow) if isinstance(flow, Flow) else encode_record(in_order(flow))
     except UnicodeEncodeError:
         # Half a character, which UTF-8 has no bytes for.
         fields = flow_fields(flow) if isinstance(flow, Flow) else in_order(flow)

@@ -27,7 +27,9 @@ def test_a_flow_log_keeps_its_bytes() -> None:
 
 
 def test_fields_of_ours_are_replaced() -> None:
-    (given,) = line_tracker("flowLog").process(lines(flow(_HashId="x", _RecordType="y")), 0)
+    line = lines(flow(_HashId="x", _RecordType="y", Bytes=0))[0].replace(b": 0}", b": 1.50}")
+    (given,) = line_tracker("flowLog").process([line], 0)
+    assert b"1.50" in given
     assert given.count(b"_HashId") == given.count(b"_RecordType") == 1
     assert json.loads(given)["_RecordType"] == "flowLog"
 
@@ -121,3 +123,14 @@ def test_a_field_may_have_any_name() -> None:
     )
     (given,) = tracker.process(lines({odd: "x", "Proto": 6, "class": 7}), 0)
     assert json.loads(given)[odd + "2"] == 7
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 3))
+def test_nesting_to_the_limit_ends_nothing(depth: int) -> None:
+    fields = [{"name": "NetworkEvents", "operation": "last"}]
+    tracker = LineTracker(Tracker.from_config(config(outputFields=fields)))
+    line = lines(flow(_HashId="x", NetworkEvents=0))[0]
+    deep = line.replace(b'"NetworkEvents": 0', b'"NetworkEvents": ' + b"[" * depth + b"]" * depth)
+    given = tracker.process([deep, *lines(flow(3, 4))], 0) + tracker.flush()
+    assert len(given) + 3 * tracker.broken == 6
+    assert all(record.startswith(b'{"SrcAddr"') for record in given)

@@ -59,6 +59,14 @@ def test_a_wrong_type_costs_the_field_alone() -> None:
     assert reader.wrong == {"SrcAddr": 1, "SrcPort": 1, "Bytes": 1, "FlowDirection": 1, "Proto": 1}
 
 
+def test_a_field_that_nests_deeply_is_left_out() -> None:
+    reader = FlowReader()
+    line = b'{"Bytes":1,"a":%b1%b,"b":[[{"c":[]}]],"NetworkEvents":%b%b}'
+    deep = line % (b"[" * 300, b"]" * 300, b"[" * 32, b"]" * 32)
+    assert reader.read(deep) == {"Bytes": 1, "b": [[{"c": []}]]}
+    assert reader.wrong == {"a": 1, "NetworkEvents": 1}
+
+
 def test_unknown_fields_are_kept_behind_the_others() -> None:
     line = b'{"zoo":1,"Bytes":2,"app":null,"ant":[3]}'
     reader = FlowReader()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.netobserv import vectors
-from trireme_collector.netobserv import Flow, encode_flow, in_order
+from trireme_collector.netobserv import Flow, Profile, encode_flow, in_order
 from trireme_collector.netobserv._writer import go_json
 
 
@@ -62,3 +62,13 @@ def test_half_a_character_is_replaced() -> None:
     assert encode_flow(fields) == b'{"SrcAddr":"?","Interfaces":["?"],"x?":{"y":1}}'
     assert encode_flow(Flow(src_addr="\ud800")) == b'{"SrcAddr":"?"}'
     assert encode_flow(fields, profile="strict").startswith(b'{"Interfaces":["?"]')
+
+
+@pytest.mark.parametrize("profile", ["strict", "default"])
+def test_what_nests_too_deeply_is_left_out(profile: Profile) -> None:
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
+    assert encode_flow({"Bytes": 1, "x": deep}, profile=profile) == b'{"Bytes":1}'
+    while deep:
+        deep = deep.pop()  # type: ignore[assignment]  # lists all the way down
