@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trireme_collector.errors import TriremeError
 from trireme_collector.exit_codes import ExitCode
+from trireme_collector.formats.json_lines import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,11 @@ def lines_written_to(path: str) -> Iterator[WriteLines]:
         # What was printed as text before comes before.
         sys.stdout.flush()
         stream = sys.stdout.buffer
-        yield lambda lines: _write(stream, lines)
+        if sys.stdout.isatty():
+            # Others wrote what stands in the lines: it must not steer a terminal.
+            yield lambda lines: _write(stream, [printable_json(line) for line in lines])
+        else:
+            yield lambda lines: _write(stream, lines)
         return
     try:
         with open(path, "wb") as file:  # noqa: PTH123  a path of the command line, as it is

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from trireme_collector.cli import _line_source
 from trireme_collector.cli._line_source import InputError, LineSource
+from trireme_collector.cli._output_file import lines_written_to
 from trireme_collector.cli._progress import Progress
 
 if TYPE_CHECKING:
@@ -86,6 +89,30 @@ class Terminal:
 
     def flush(self) -> None:
         pass
+
+
+class Standard:
+    """A standard output that keeps its bytes."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        self.buffer = io.BytesIO()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def flush(self) -> None:
+        pass
+
+
+def test_nobody_steers_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = '{"SrcAddr":"\u009b31m"}'.encode()
+    for is_terminal, expected in ((True, b'{"SrcAddr":"\\u009b31m"}\n'), (False, line + b"\n")):
+        standard = Standard(is_terminal=is_terminal)
+        monkeypatch.setattr(sys, "stdout", standard)
+        with lines_written_to("-") as write:
+            write([line])
+        assert standard.buffer.getvalue() == expected
 
 
 def test_progress_is_for_people() -> None:
