@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trireme_datapath.dns_observer import DNS_PORT
 from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, flow_tuple, is_mapped
 from trireme_datapath.lanes import FastRow, Lane
 from trireme_datapath.rulings import Ruling
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchDoor"]
 
 _FIN_SYN_RST: Final = 0x07
+_DNS_PORT: Final = DNS_PORT.to_bytes(2, "big")
 
 
 class BatchDoor:
@@ -54,6 +56,12 @@ class BatchDoor:
         find = self._core.ways.find
         for lane, packet in self._lanes:
             lane.enter(find(packet.hook, packet.indev, packet.outdev, packet.mark))
+
+    def forget_rulings(self) -> None:
+        """Forget what was decided, because the same question may have another answer now."""
+        for lane, _ in self._lanes:
+            for memory in lane.memories.values():
+                memory.clear()
 
     def take_records(self) -> list[Record]:
         """Give the records of the flows that were opened since the last call."""
@@ -138,6 +146,8 @@ class BatchDoor:
                 core.flows.answer(flow, key)
             return flow
         if protocol == TCP and tcp_word & OPENING_FLAGS != SYN:
+            return None
+        if port == _DNS_PORT and core.dns is not None:
             return None
         memory = lane.memories[protocol]
         pair = source + destination + port

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from trireme_datapath.dns_observer import DNS_PORT
 from trireme_datapath.flows import Flow, FlowState, FlowTable, Origin, reverse_key
-from trireme_datapath.identity import OPENING_FLAGS, SYN
+from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP
 from trireme_datapath.judgement import Judge
 from trireme_datapath.packets import Verdict
 from trireme_datapath.rulings import Ruling
@@ -15,11 +16,15 @@ from trireme_datapath.units import Way, Ways
 if TYPE_CHECKING:
     from trireme_collector.records import FlowDropReason, FlowRecord
     from trireme_datapath.accounting import ConnectionAccount
+    from trireme_datapath.dns_observer import DNSObserver
     from trireme_datapath.judgement import FlowTuple
     from trireme_datapath.packets import QueuedPacket
     from trireme_datapath.policy import CompiledPolicy
 
-__all__ = ["EngineCore"]
+__all__ = ["UNSETTLED", "EngineCore"]
+
+UNSETTLED: Final = -(1 << 60)
+"""The revision of a rejected flow that may be allowed at any time: each packet is judged anew."""
 
 _FIN_RST: Final = 0x05
 _MAX_ORIGINS: Final = 4_096  # hooks x interfaces x marks; beyond it, flows no longer share them
@@ -45,6 +50,7 @@ class EngineCore:
         counters: What was done, by name.
         counted: Whether the kernel counts the packets of accepted flows.
         account: The account of what they carried, if one is kept.
+        dns: Who looks at DNS, if somebody does.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class EngineCore:
         self.revision = -1
         self.counted = False
         self.account: ConnectionAccount | None = None
+        self.dns: DNSObserver | None = None
         self._refuse_mark = refuse_mark
         self._accept_mark = accept_mark
         self._origins: dict[tuple[int, str, str, int, bool], Origin] = {}
@@ -72,6 +79,8 @@ class EngineCore:
         self.revision += 1
         self.ways = Ways(policy, self.flows)
         self._judge = Judge(policy)
+        if self.dns is not None:
+            self.dns.enter_policy(policy)
 
     def accepted_mark(self, mark: int) -> int | None:
         """Give the new mark of a packet that was judged and accepted, None to leave it."""
@@ -117,6 +126,21 @@ class EngineCore:
             origin = self._origins[where] = Origin(*where)
         return origin
 
+    def stamp(self, ruling: Ruling) -> int:
+        """Give the revision of a flow that was judged now.
+
+        The fast door leaves flows with any other than the policy's own to the clear one: those
+        that are watched have its complement, see `is_watched`.
+        """
+        dns = self.dns
+        if dns is None:
+            return self.revision
+        if ruling.denied:
+            waits = dns.may_be_allowed_later(ruling.outcome.context_id)
+            return UNSETTLED if waits else self.revision
+        watched = ruling.port == DNS_PORT and ruling.protocol in {TCP, UDP}
+        return ~self.revision if watched else self.revision
+
     def open(self, way: Way, key: bytes, ruling: Ruling, now_ns: int, origin: Origin) -> Flow:
         """Put a flow that was judged into the table, under the key of its client's packets."""
         protocol, denied = ruling.protocol, ruling.denied
@@ -131,7 +155,7 @@ class EngineCore:
             ruling=ruling,
             denied=denied,
             state=_DENIED if denied else _NEW,
-            revision=self.revision,
+            revision=self.stamp(ruling),
             last_seen_ns=now_ns,
             origin=origin,
         )

@@ -19,6 +19,7 @@ from trireme_collector.records import FlowDropReason
 from trireme_datapath.accounting import AccountLimits, ConnectionAccount
 from trireme_datapath.batch import BatchDoor
 from trireme_datapath.core import EngineCore
+from trireme_datapath.dns_observer import DNSLimits, DNSObserver
 from trireme_datapath.flows import Flow, FlowState, reverse_key
 from trireme_datapath.fragments import FragmentTable
 from trireme_datapath.identity import TCP, flow_key, flow_tuple, is_mapped, orient
@@ -63,6 +64,7 @@ class EngineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 _DEFAULT_LIMITS: Final = EngineLimits()
 _DEFAULT_ACCOUNT: Final = AccountLimits()
+_DEFAULT_DNS: Final = DNSLimits()
 
 
 class Engine:
@@ -162,7 +164,31 @@ class Engine:
         records = self._batch.take_records()
         if self._core.account is not None:
             records += self._core.account.take_records(now_ns)
+        if self._core.dns is not None:
+            records += self._core.dns.take_records(now_ns)
         return records
+
+    def take_last_records(self, now_ns: int) -> list[Record]:
+        """Give the records that were gathered, and those that would have come later; at the end."""
+        records = self.take_records(now_ns)
+        if self._core.dns is not None:
+            records += self._core.dns.take_last_records(now_ns)
+        return records
+
+    def observe_dns(self, limits: DNSLimits = _DEFAULT_DNS) -> None:
+        """Report which names the units look up, and learn what names in rules stand for.
+
+        All packets of connections to port 53 go through `receive` then, and they never get the
+        accept mark: the kernel does not keep them to itself. Call it once, before the first packet.
+        """
+        dns = DNSObserver(limits, self.counters, self._forget_rulings)
+        dns.enter_policy(self.policy)
+        self._core.dns = dns
+
+    def _forget_rulings(self) -> None:
+        self._batch.forget_rulings()
+        if self._core.account is not None:
+            self._core.account.forget_rulings()
 
     def keep_account(
         self,
@@ -236,7 +262,8 @@ class Engine:
                 self.flows.remove(flow)
             flow = followed
         record: Record | None = None
-        if flow is not None and flow.revision != self._core.revision:
+        core = self._core
+        if flow is not None and flow.revision not in {core.revision, ~core.revision}:
             flow, record = self._judge_again(flow, packet, decoded, way, now_ns)
         if flow is None:
             flow = self._related(decoded, way)
@@ -249,6 +276,9 @@ class Engine:
         flow.bytes += decoded.size_bytes
         flow.last_seen_ns = now_ns
         records = () if record is None else (record,)
+        if flow.revision < 0 and not flow.denied and core.dns is not None:
+            core.dns.look(flow, decoded, packet.data, now_ns)
+            return Decision(verdict=Verdict.ACCEPT, records=records), False
         return self._decide(packet, denied=flow.denied, records=records), flow.denied
 
     def _answered(self, decoded: Packet, way: Way, key: bytes) -> Flow | None:
@@ -311,7 +341,7 @@ class Engine:
         changed = ruling.denied != flow.denied
         if self._core.account is not None:
             self._core.account.change(flow, ruling, now_ns)
-        flow.ruling, flow.denied, flow.revision = ruling, ruling.denied, self._core.revision
+        flow.ruling, flow.denied, flow.revision = ruling, ruling.denied, self._core.stamp(ruling)
         if not changed:
             return flow, None
         flow.state = FlowState.DENIED if ruling.denied else FlowState.NEW

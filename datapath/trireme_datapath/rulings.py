@@ -13,7 +13,7 @@ from trireme_datapath.judgement import Outcome  # noqa: TC001  msgspec reads the
 if TYPE_CHECKING:
     from trireme_datapath.judgement import FlowTuple
 
-__all__ = ["Ruling"]
+__all__ = ["Ruling", "address_text"]
 
 _TCP: Final = 6
 
@@ -134,10 +134,11 @@ class Ruling(Struct, kw_only=True, gc=False):
         ends = self.ends
         if ends is None:
             name, kind = self.outcome.server
-            server = EndPoint(id=name, ip=_text(self.destination), type=kind, port=self.port)
-            ends = self.ends = (_text(self.source), server)
+            server = EndPoint(id=name, ip=address_text(self.destination), type=kind, port=self.port)
+            ends = self.ends = (address_text(self.source), server)
         return ends
 
 
-def _text(address: bytes) -> str:
+def address_text(address: bytes) -> str:
+    """Write a packed address."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

@@ -101,6 +101,8 @@ class Agent:
             refuse_mark=settings.refuse_mark if settings.refuse else None,
             accept_mark=accept_mark_of(settings),
         )
+        if settings.dns.enabled:
+            self.engine.observe_dns(settings.dns.limits)
         self.pipeline: Pipeline = config.pipeline()
         self._watch = AgentWatch(config.settings.metrics, self.pipeline, self.engine)
         self._own_rules = rules is None
@@ -271,7 +273,7 @@ class Agent:
         # What waits was sent by somebody: it is judged once more before the queue goes.
         for record in backend.drain(time.time_ns()):
             dispatch(self.pipeline, record)
-        for record in self.engine.take_records(time.time_ns()):
+        for record in self.engine.take_last_records(time.time_ns()):
             dispatch(self.pipeline, record)
 
     def _obey(self) -> bool:

@@ -66,7 +66,7 @@ def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
 
 def _settings(config: DatapathConfig) -> QueueSettings:
     return QueueSettings(
-        copy_range=config.copy_range,
+        copy_range=config.captured_bytes,
         max_length=config.queue_length,
         fail_open=config.fail_open,
         gso=config.gso,

@@ -9,6 +9,7 @@ import msgspec
 
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
 from trireme_collector.control import ControlConfig
+from trireme_datapath.dns_observer import DNSLimits
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
@@ -23,6 +24,7 @@ __all__ = [
     "AccountingConfig",
     "AgentConfiguration",
     "BackendName",
+    "DNSConfig",
     "DatapathConfig",
     "PublishConfig",
     "QueueMode",
@@ -99,6 +101,31 @@ class AccountingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_evicted: Annotated[int, msgspec.Meta(ge=0, le=16_777_216)] = 65_536
 
 
+class DNSConfig(DNSLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is reported of the names that units look up, and learned for rules that name them.
+
+    Attributes:
+        enabled: Whether all packets of connections to port 53 are queued and read.
+        copy_range: How many bytes of each packet are read at least, with ``mode = "new"``: an
+            answer that is longer counts as far as it was read.
+        timeout_seconds: How long an answer is waited for.
+        min_ttl_seconds: How long a learned address counts at least, whatever the answer says.
+        max_ttl_seconds: How long it counts at most.
+        max_pending: Questions that wait for their answer; beyond, the oldest is not reported.
+        max_names: Look-ups that are being counted; beyond, each is reported by itself.
+        max_streams: TCP connections whose messages are put together, 8 KiB for each direction.
+        max_reports_per_second: More are counted only.
+    """
+
+    enabled: bool = True
+    copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 1_536
+
+    @property
+    def limits(self) -> DNSLimits:
+        """What the engine needs of it."""
+        return DNSLimits(**{name: getattr(self, name) for name in DNSLimits.__struct_fields__})
+
+
 class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How packets are received and judged.
 
@@ -123,6 +150,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     policy: Annotated[str, _PATH]
     backend: BackendName = BackendName.NETLINK
+        dns: What is reported of names that are looked up.
     queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 128
@@ -141,6 +169,13 @@ class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where decisions can be watched as they are made.
 
     Attributes:
+    dns: DNSConfig = DNSConfig()
+
+    @property
+    def captured_bytes(self) -> int:
+        """How many bytes of each packet the queue is asked for."""
+        wants_more = self.dns.enabled and self.rules.mode is QueueMode.NEW
+        return max(self.copy_range, self.dns.copy_range) if wants_more else self.copy_range
         socket: The Unix socket that ``trireme-collector monitor --socket`` connects to; a
             relative path begins at the configuration file. Nothing is published without it.
         mode: The permissions of the socket. Who may write to it may watch.

@@ -59,6 +59,9 @@ def check(file: str, *, as_json: bool) -> None:
 @click.option(
     "--icmp", metavar="TYPE[/CODE]", help=f"ICMP type and code; {_DEFAULT_ICMP} if not given."
 )
+@click.option(
+    "--dst-name", metavar="NAME", default="", help="A DNS name whose answer gave the destination."
+)
 @click.option("--unit", metavar="ID", help="The unit at one end, if no address selects it.")
 @click.option(
     "--direction",
@@ -77,6 +80,7 @@ def explain(  # noqa: PLR0913, PLR0917  one argument per option is how click cal
     proto: str,
     port: int | None,
     icmp: str | None,
+    dst_name: str,
     unit: str | None,
     direction: str | None,
     *,
@@ -100,6 +104,7 @@ def explain(  # noqa: PLR0913, PLR0917  one argument per option is how click cal
             flow,
             unit=unit,
             direction="ingress" if side == "ingress" else "egress" if side else None,
+            destination_name=dst_name,
         )
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error

@@ -31,9 +31,11 @@ def _checked(check: Callable[[Any], object], expected: str) -> Meta:
 
 
 def _check_rule_address(text: str) -> object:
-    """Accept ``any`` and ``@network`` too; whether the network exists is seen later."""
+    """Accept ``any``, ``@network`` and ``dns:name`` too; whether they may be is seen later."""
     if text == "any":
         return text
+    if text.startswith("dns:"):
+        return spell.parse_dns_name(text[4:])
     return spell.check_identifier(text[1:]) if text.startswith("@") else spell.parse_prefix(text)
 
 
@@ -53,7 +55,7 @@ Word: TypeAlias = Annotated[str, _checked(spell.check_word, "a text")]
 Tag: TypeAlias = Annotated[str, _checked(spell.parse_tag, 'a tag such as "app=web"')]
 Network: TypeAlias = Annotated[str, _checked(spell.parse_prefix, "an address or a network")]
 RuleAddress: TypeAlias = Annotated[
-    str, _checked(_check_rule_address, 'an address, a network, "@name" or "any"')
+    str, _checked(_check_rule_address, 'an address, a network, "@name", "dns:name" or "any"')
 ]
 Port: TypeAlias = Annotated[
     int | str, _checked(spell.parse_ports, 'a port or a range such as "8000-8080"')

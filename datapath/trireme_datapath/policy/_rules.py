@@ -101,6 +101,7 @@ def _addresses(
     listed = _texts(value)
     named: dict[str, None] = {}
     literal: dict[Prefix, None] = {}
+    dns_names: dict[str, None] = {}
     for index, text in enumerate(listed):
         place = (*path, index) if isinstance(value, list) else path
         if text == "any":
@@ -120,6 +121,14 @@ def _addresses(
                     nearest=quote(f"@{near}") if near else "",
                 )
             named[name] = None
+        elif text.startswith("dns:"):
+            if path[-1] != "to":
+                document.add_problem(
+                    place,
+                    found=f"the DNS name {quote(text)}",
+                    expected="DNS names only in to: who comes is known by the address",
+                )
+            dns_names[spell.parse_dns_name(text[4:])] = None
         else:
             prefix = spell.parse_prefix(text)
             literal[prefix] = None
@@ -127,6 +136,7 @@ def _addresses(
     sets = [AddressSet(network=name) for name in named]
     if literal:
         sets.append(AddressSet(prefixes=tuple(literal)))
+    sets += [AddressSet(dns_name=name) for name in dns_names]
     return tuple(sets)
 
 

@@ -13,6 +13,7 @@ from trireme_datapath.policy._candidates import MemoBudget
 from trireme_datapath.policy._prefix_index import PrefixIndex
 from trireme_datapath.policy.flow_policy import FlowPolicy, Peer
 from trireme_datapath.policy.model import RuleAction
+from trireme_datapath.policy.names import UnitNames
 from trireme_datapath.policy.rule_table import RuleTable
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class CompiledUnit:
         ingress: The rules about flows that arrive at it.
         egress: The rules about flows that it begins.
         peer: The same unit as others see it.
+        names: What the DNS names in its rules stand for; None without any.
     """
 
     __slots__ = (
@@ -56,13 +58,22 @@ class CompiledUnit:
         "egress",
         "id",
         "ingress",
+        "names",
         "namespace",
         "peer",
         "selectors",
         "tags",
     )
 
-    def __init__(self, unit: Unit, *, peer: Peer, ingress: RuleTable, egress: RuleTable) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        *,
+        peer: Peer,
+        ingress: RuleTable,
+        egress: RuleTable,
+        names: UnitNames | None = None,
+    ) -> None:
         self.id = unit.id
         self.context_id = unit.context_id
         self.namespace = unit.namespace
@@ -71,6 +82,7 @@ class CompiledUnit:
         self.ingress = ingress
         self.egress = egress
         self.peer = peer
+        self.names = names
 
     def table(self, direction: Literal["ingress", "egress"]) -> RuleTable:
         """Give the rules of one direction."""
@@ -213,7 +225,9 @@ def _compile_units(policy: Policy, default: FlowPolicy) -> tuple[CompiledUnit, .
     index = _index_sets(policy, sets)
     budget = MemoBudget()
 
-    def table(unit: Unit, direction: Literal["ingress", "egress"]) -> RuleTable:
+    def table(
+        unit: Unit, direction: Literal["ingress", "egress"], names: UnitNames | None = None
+    ) -> RuleTable:
         return RuleTable(
             unit.rules(direction),
             sets=sets,
@@ -221,17 +235,30 @@ def _compile_units(policy: Policy, default: FlowPolicy) -> tuple[CompiledUnit, .
             default=default,
             budget=budget,
             observe_only=policy.observe_only,
+            names=names,
         )
 
-    return tuple(
-        CompiledUnit(
+    def compiled(unit: Unit) -> CompiledUnit:
+        names = _names(unit, sets)
+        return CompiledUnit(
             unit,
             peer=Peer(id=unit.id, namespace=unit.namespace, tags=TagStore(unit.tags)),
             ingress=table(unit, "ingress"),
-            egress=table(unit, "egress"),
+            egress=table(unit, "egress", names),
+            names=names,
         )
-        for unit in policy.units
-    )
+
+    return tuple(compiled(unit) for unit in policy.units)
+
+
+def _names(unit: Unit, sets: Mapping[AddressSet, int]) -> UnitNames | None:
+    patterns = {
+        addresses.dns_name: sets[addresses]
+        for rule in unit.egress
+        for addresses in rule.addresses
+        if addresses.dns_name
+    }
+    return UnitNames(patterns) if patterns else None
 
 
 def _number_sets(policy: Policy) -> dict[AddressSet, int]:

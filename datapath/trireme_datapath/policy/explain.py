@@ -26,6 +26,7 @@ __all__ = ["Explanation", "Judgement", "RecordFields", "RuleNote", "explain"]
 
 Side = Literal["ingress", "egress"]
 _TCP = 6
+_FOR_EVER = 1 << 63
 
 
 class RuleNote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -140,6 +141,7 @@ def explain(
     *,
     unit: str | None = None,
     direction: Side | None = None,
+    destination_name: str = "",
 ) -> Explanation:
     """Explain what a policy does with a flow.
 
@@ -149,6 +151,8 @@ def explain(
         unit: The id or context of the unit at one end, instead of finding it by the address;
             for units that are selected by interface, mark or control group.
         direction: Whether that unit receives the flow (ingress) or begins it (egress).
+        destination_name: A DNS name that the client looked up, and that gave the destination; the
+            policy remembers that.
 
     Returns:
         The explanation.
@@ -163,7 +167,10 @@ def explain(
         side = direction or _side(named, source_unit, destination_unit)
         source_unit = named if side == "egress" else source_unit
         destination_unit = named if side == "ingress" else destination_unit
-    judgements = _judgements(compiled, flow, source_unit, destination_unit)
+    name = destination_name.lower().removesuffix(".")
+    if name and source_unit is not None and source_unit.names is not None:
+        source_unit.names.learn(name, flow.destination, _FOR_EVER)
+    judgements = _judgements(compiled, flow, source_unit, destination_unit, name)
     record, action, reason = _outcome(compiled, flow, source_unit, destination_unit, judgements)
     has_icmp = flow.protocol in ICMP_PROTOCOLS
     return Explanation(
@@ -253,13 +260,14 @@ def _judgements(
     flow: FlowTuple,
     source_unit: CompiledUnit | None,
     destination_unit: CompiledUnit | None,
+    name: str,
 ) -> tuple[Judgement, ...]:
     if source_unit is not None and source_unit is destination_unit and flow.protocol == _TCP:
         return ()
     found = []
     if source_unit is not None:
         peer = destination_unit.peer if destination_unit else compiled.peer_for(flow.destination)
-        found.append(_judge(compiled, source_unit, "egress", flow, flow.destination, peer))
+        found.append(_judge(compiled, source_unit, "egress", flow, flow.destination, peer, name))
     if destination_unit is not None:
         peer = source_unit.peer if source_unit else compiled.peer_for(flow.source)
         found.append(_judge(compiled, destination_unit, "ingress", flow, flow.source, peer))
@@ -273,6 +281,7 @@ def _judge(
     flow: FlowTuple,
     address: bytes,
     peer: Peer | None,
+    name: str = "",
 ) -> Judgement:
     table = unit.table(direction)
     match = table.candidates(address, peer).decide(
@@ -291,7 +300,7 @@ def _judge(
         observed_action=match.report.action.describe() if observed else "none",
         observed_policy_id=match.report.policy_id if observed else "",
         log=match.packet.log,
-        rules=_notes(compiled.policy, table.rules, flow, address, peer, match),
+        rules=_notes(compiled.policy, table.rules, flow, address, peer, match, name),
     )
 
 
@@ -302,17 +311,18 @@ def _notes(
     address: bytes,
     peer: Peer | None,
     match: Match,
+    name: str,
 ) -> tuple[RuleNote, ...]:
     tags = peer.tags.slice if peer is not None else None
     value = flow.icmp_type << 8 | flow.icmp_code if flow.protocol in ICMP_PROTOCOLS else flow.port
     hits: list[tuple[Reach, int, Rule]] = []
     misses: list[RuleNote] = []
     for index, rule in enumerate(rules):
-        reason = why_not(policy, rule, address, tags, flow.protocol, value)
+        reason = why_not(policy, rule, address, tags, flow.protocol, value, name)
         if reason:
             misses.append(_note(rule, index, matches=False, reason=reason))
         else:
-            hits.append((reach(policy, rule, address), index, rule))
+            hits.append((reach(policy, rule, address, name), index, rule))
     hits.sort(key=lambda hit: (rank_of(hit[2]), not hit[2].peer_tags, -hit[0].length, hit[1]))
     # In observe_only the packet's entry is none, and the report names what would have decided.
     packet = match.packet_rule
@@ -327,7 +337,7 @@ def _notes(
             matches=True,
             decides=winner is not None and index == winner[1],
             reported=index == reported,
-            by="tags" if rule.peer_tags else str(found.prefix or ""),
+            by="tags" if rule.peer_tags else found.by,
             reason=_reason((found, index, rule), winner, reported),
         )
         for found, index, rule in hits
@@ -378,7 +388,7 @@ def _reason(
     if won.peer_tags and not rule.peer_tags:
         return f"{won.id} asks for tags, which counts more than an address"
     if not rule.peer_tags and won_by.length > found.length:
-        return f"{won.id} matches a longer prefix, {won_by.prefix}"
+        return f"{won.id} matches a longer prefix, {won_by.by}"
     return f"{won.id} stands before it in the file (rule {won_index} before rule {index}, from 0)"
 
 

@@ -79,15 +79,20 @@ ANY_ADDRESS = (Prefix(bytes(4), 0), Prefix(bytes(16), 0))
 
 
 class AddressSet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Addresses that a rule names together: one named network, or those written in the rule.
+    """Addresses that a rule names together.
+
+    They are one named network, those written in the rule, or those that a DNS name stands for.
 
     Attributes:
         network: The name under ``[networks]``, or an empty string.
         prefixes: The addresses; empty for a named network, whose prefixes the policy holds once.
+        dns_name: A DNS name in lower case and without its last dot, or with ``*.`` before it every
+            name below it; an empty string for the others.
     """
 
     network: str = ""
     prefixes: tuple[Prefix, ...] = ()
+    dns_name: str = ""
 
 
 class PortRange(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trireme_datapath.policy._prefix_index import PrefixIndex, PrefixNode
     from trireme_datapath.policy.flow_policy import Peer
     from trireme_datapath.policy.model import AddressSet
+    from trireme_datapath.policy.names import UnitNames
 
 __all__ = ["OBSERVE_ONLY", "RuleTable", "flow_policy", "rank_of"]
 
@@ -85,12 +86,14 @@ class RuleTable:
     """
 
     __slots__ = (
+        "_by_learned",
         "_by_node",
         "_by_node_and_peer",
         "_by_signature",
         "_entries",
         "_find_node",
         "_groups",
+        "_learned",
         "_matches",
         "_observe_only",
         "_tag_groups",
@@ -110,6 +113,7 @@ class RuleTable:
         default: FlowPolicy,
         budget: MemoBudget,
         observe_only: bool = False,
+        names: UnitNames | None = None,
     ) -> None:
         """Sort the rules into their tables.
 
@@ -120,6 +124,7 @@ class RuleTable:
             default: The answer when no rule takes a flow.
             budget: What bounds the remembered answers.
             observe_only: Whether rejects are reported and let through.
+            names: What the DNS names in the rules stand for.
         """
         self.rules = tuple(rules)
         self.default = default
@@ -138,7 +143,7 @@ class RuleTable:
                     index=place,
                     rank=rank_of(rule),
                     rule=rule,
-                    policy=flow_policy(rule, addresses.network if addresses else ""),
+                    policy=flow_policy(rule, _external_id(addresses)),
                 )
                 number += 1
                 if addresses is None:
@@ -151,6 +156,8 @@ class RuleTable:
                 for set_number, entry in by_set.items():
                     self._entries.setdefault(set_number, []).append(entry)
         self._tagged = TaggedRules(tagged)
+        self._learned = None if names is None else names.sets
+        self._by_learned: dict[tuple[Node | None, tuple[int, ...], Peer | None], Candidates] = {}
         self._by_node: dict[Node | None, Candidates] = {}
         self._by_node_and_peer: dict[tuple[Node | None, Peer], Candidates] = {}
         self._by_signature: dict[tuple[object, ...], Candidates] = {}
@@ -170,6 +177,10 @@ class RuleTable:
             The rules, ready to judge any protocol and port.
         """
         node = self._find_node(peer_address)
+        if self._learned is not None:
+            learned = self._learned.get(peer_address)
+            if learned is not None:
+                return self._candidates_by_name(node, learned, peer)
         if peer is None or not self._tagged.rules:
             found = self._by_node.get(node)
             if found is None:
@@ -181,6 +192,20 @@ class RuleTable:
         if found is None:
             found = self._build(node, self._tagged_entries(node, peer))
             _keep(self._by_node_and_peer, key, found, _MAX_NODES)
+        return found
+
+    def _candidates_by_name(
+        self, node: Node | None, learned: tuple[int, ...], peer: Peer | None
+    ) -> Candidates:
+        """Find the rules for an address that names stand for: it counts as written in them."""
+        key = (node, learned, peer)
+        found = self._by_learned.get(key)
+        if found is None:
+            tagged: tuple[Entry, ...] = ()
+            if peer is not None and self._tagged.rules:
+                tagged = self._tagged_entries(node, peer, learned)
+            found = self._build(node, tagged, learned)
+            _keep(self._by_learned, key, found, _MAX_NODES)
         return found
 
     def match(self, report: Entry | None, packet: Entry | None) -> Match:
@@ -208,7 +233,9 @@ class RuleTable:
         told = report.policy if report is not None else self.default
         return Match(report=told, packet=done, report_rule=report, packet_rule=packet)
 
-    def _tagged_entries(self, node: Node | None, peer: Peer) -> tuple[Entry, ...]:
+    def _tagged_entries(
+        self, node: Node | None, peer: Peer, learned: tuple[int, ...] = ()
+    ) -> tuple[Entry, ...]:
         tags = peer.tags.slice
         rules = self._tag_matches.get(tags)
         if rules is None:
@@ -216,7 +243,7 @@ class RuleTable:
             _keep(self._tag_matches, tags, rules, _MAX_TAG_SETS)
         if not rules:
             return ()
-        sets: set[int] = set()
+        sets: set[int] = set(learned)
         while node is not None:
             sets.update(node.value)
             node = node.parent
@@ -224,9 +251,18 @@ class RuleTable:
         entries = (rule.entry(frozen) for rule in rules)
         return tuple(entry for entry in entries if entry is not None)
 
-    def _build(self, node: Node | None, tagged: tuple[Entry, ...]) -> Candidates:
+    def _build(
+        self, node: Node | None, tagged: tuple[Entry, ...], learned: tuple[int, ...] = ()
+    ) -> Candidates:
         """Line up the buckets of a node and of everything around it."""
         chain: list[tuple[int, ...]] = []
+        if learned:
+            own: tuple[int, ...] = ()
+            if node is not None and node.prefix.is_host:
+                own, node = node.value, node.parent
+            sets = tuple(number for number in (*own, *learned) if number in self._entries)
+            if sets:
+                chain.append(sets)
         while node is not None:
             sets = tuple(number for number in node.value if number in self._entries)
             if sets:
@@ -265,6 +301,11 @@ class RuleTable:
             group = _by_rank(entries)
             _keep(self._tag_groups, numbers, group, _MAX_TAG_SETS)
         return group
+
+
+def _external_id(addresses: AddressSet | None) -> str:
+    """Name what a rule was reached through, for the id of the external endpoint."""
+    return "" if addresses is None else addresses.network or addresses.dns_name
 
 
 def _number(entry: Entry) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "check_identifier",
     "check_word",
     "parse_cgroup",
+    "parse_dns_name",
     "parse_icmp",
     "parse_interface",
     "parse_mark",
@@ -47,6 +48,8 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _MAX_MARK = 0xFFFFFFFF
 _MAX_INTERFACE = 15  # IFNAMSIZ of linux/if.h, less the closing zero
 _MAX_IDENTIFIER = 255
+_DNS_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_MAX_DNS_NAME = 253  # RFC 1035 section 2.3.4, without the lengths of the first label and the root
 
 
 def parse_prefix(text: str) -> Prefix:
@@ -175,6 +178,17 @@ def parse_mark(value: int | str) -> MarkMatch:
         near = quote(f"{mark:#x}/{mark | mask:#x}")
         raise Unfit("a mark inside its mask", found=found, nearest=near)
     return MarkMatch(value=mark, mask=mask)
+
+
+def parse_dns_name(text: str) -> str:
+    """Read a DNS name, or ``*.`` and the name that others are below; case does not count."""
+    name = text.lower().removesuffix(".")
+    if len(name) > _MAX_DNS_NAME or not _DNS_NAME.fullmatch(name):
+        raise Unfit(
+            'a DNS name such as "dns:api.example.com" or "dns:*.example.com"; others than ASCII'
+            " letters are written as xn--"
+        )
+    return name
 
 
 def _number(text: str) -> int:
