@@ -130,7 +130,7 @@ class EngineCore:
         """Give the revision of a flow that was judged now.
 
         The fast door leaves flows with any other than the policy's own to the clear one: those
-        that are watched have its complement, see `is_watched`.
+        whose every packet is looked at have its complement.
         """
         dns = self.dns
         if dns is None:

@@ -173,16 +173,19 @@ class Enforcer:
         policy: str = POLICY,
         refuse: bool = False,
         rules: QueueRules | None = None,
+        settings: QueueSettings | None = None,
+        prepare: Callable[[Engine], object] = lambda _: None,
     ) -> None:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "live.toml")),
             refuse_mark=REFUSE_MARK if refuse else None,
             accept_mark=DEFAULT_ACCEPT_MARK,
         )
+        prepare(self.engine)
         self.collector = MemoryCollector()
         self._server = lab.server
         self.backend = lab.server.call(
-            lambda: BACKENDS[backend].open(QUEUE, self.engine, QueueSettings())
+            lambda: BACKENDS[backend].open(QUEUE, self.engine, settings or QueueSettings())
         )
         self.rules = KernelRules(
             rules
@@ -241,8 +244,18 @@ def enforce(lab: Lab) -> Iterator[Callable[..., Enforcer]]:
             policy: str = POLICY,
             refuse: bool = False,
             rules: QueueRules | None = None,
+            settings: QueueSettings | None = None,
+            prepare: Callable[[Engine], object] = lambda _: None,
         ) -> Enforcer:
-            enforcer = Enforcer(lab, backend, policy=policy, refuse=refuse, rules=rules)
+            enforcer = Enforcer(
+                lab,
+                backend,
+                policy=policy,
+                refuse=refuse,
+                rules=rules,
+                settings=settings,
+                prepare=prepare,
+            )
             stack.callback(enforcer.stop)
             return enforcer
 
