@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -27,7 +29,13 @@ from trireme_collector.records import ActionType, FlowPhase, FlowRecord
 from trireme_collector.testing import MemoryCollector
 from trireme_datapath.accounting import AccountLimits
 from trireme_datapath.agent._accounting import AgentAccounting
-from trireme_datapath.backends.netlink import NetlinkBackend, QueueSettings
+from trireme_datapath.backends.netlink import (
+    OPENING_BATCHES,
+    NetlinkBackend,
+    NetlinkQueue,
+    QueueSettings,
+)
+from trireme_datapath.backends.paired import PairedBackend
 from trireme_datapath.engine import Engine, EngineLimits
 from trireme_datapath.kernel.conntrack import (
     ConnectionTable,
@@ -555,3 +563,78 @@ def test_a_new_life_knows_the_connections_of_the_one_before(
     (record,) = [one for one in second.ended if one.destination.port == ALLOWED]
     handshake = [2, 112, 1, 60]  # before the client began to count
     assert carried([record]) == [a + b for a, b in zip(counts(), handshake, strict=True)]
+
+
+def dropped(lab: Lab, backend: NetlinkBackend) -> int:
+    statistics = lab.server.call(backend.statistics)
+    return 0 if statistics is None else statistics.dropped
+
+
+def test_a_flood_of_opening_packets_leaves_room_for_all_others(lab: Lab) -> None:
+    policy = compile_policy(parse_policy(POLICY, "live.toml"))
+    engine = Engine(policy)
+
+    def opened() -> PairedBackend:
+        others = NetlinkBackend.open(QUEUE, engine, QueueSettings(max_length=500))
+        opening = NetlinkQueue.open(QUEUE + 1, QueueSettings(max_length=100))
+        return PairedBackend(others, NetlinkBackend(opening, engine, max_batches=OPENING_BATCHES))
+
+    backend = lab.server.call(opened)
+    rules = QueueRules(
+        queue=QUEUE, opening_queue=QUEUE + 1, hooks=(RuleHook.INPUT,), mode=QueueMode.ALL
+    )
+    lab.server.call(KernelRules(rules).install)
+    loop = DatapathLoop(backend, engine, MemoryCollector())
+
+    def judge() -> None:
+        lab.server.enter()
+        loop.run()
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    try:
+        talk = Talk(lab, 4, ALLOWED)
+        assert talk.works() == (True, True)
+        flood = subprocess.Popen(
+            lab.client.command([sys.executable, "-c", FLOOD, SERVER[4], str(DENIED)])
+        )
+        try:
+            assert wait_for(lambda: dropped(lab, backend.second) > 1_000, 10)
+            times = []
+            for _ in range(200):
+                begin = time.perf_counter()
+                assert talk.works() == (True, True)
+                times.append(time.perf_counter() - begin)
+        finally:
+            flood.kill()
+            flood.wait()
+        first = lab.server.call(backend.first.statistics)
+        assert first is not None
+        assert (first.dropped, first.user_dropped) == (0, 0)
+        assert sorted(times)[100] < 0.1
+    finally:
+        loop.stop()
+        thread.join(10)
+        backend.close()
+        loop.close()
+
+
+FLOOD = """
+import socket, struct, sys, time
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+raw.connect((sys.argv[1], 0))
+end = time.monotonic() + 20
+port = 1024
+while time.monotonic() < end:
+    port = port + 1 if port < 65_000 else 1024
+    segment = struct.pack("!HHIIBBHHH", port, int(sys.argv[2]), 1, 0, 0x50, 2, 1024, 0, 0)
+    total = sum(struct.unpack("!10H", segment)) + 26
+    addresses = socket.inet_aton("192.0.2.1") + socket.inet_aton(sys.argv[1])
+    total += sum(struct.unpack("!4H", addresses))
+    total = (total & 0xFFFF) + (total >> 16)
+    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    try:
+        raw.send(segment[:16] + struct.pack("!H", total) + segment[18:])
+    except OSError:
+        time.sleep(0.001)
+"""

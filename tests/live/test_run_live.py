@@ -183,6 +183,17 @@ def test_a_reload_changes_the_policy_but_never_to_a_broken_one(place: Place) -> 
     assert place.lab.connect(4, DENIED) == "connected"
 
 
+def test_connections_may_open_through_a_queue_of_their_own(place: Place) -> None:
+    place.configure(datapath="opening_queue = 19\nopening_queue_length = 50")
+    agent = place.start()
+    assert place.lab.connect(4, ALLOWED) == "connected"
+    assert place.lab.connect(6, DENIED) == "timed out"
+    assert place.lab.server.run(["iptables-save"]).count("--queue-num 19") == 1
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert "1 flows accepted, 1 rejected" in out
+
+
 def test_a_queue_in_use_ends_the_second_and_harms_no_first(place: Place) -> None:
     place.start()
     second = place.directory / "second"

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from msgspec import structs
+
+from trireme_collector.errors import ConfigError
 from trireme_datapath.agent.config import BackendName, DatapathConfig
-from trireme_datapath.backends.netlink import NetlinkBackend, QueueSettings
+from trireme_datapath.backends.netlink import (
+    OPENING_BATCHES,
+    NetlinkBackend,
+    NetlinkQueue,
+    QueueSettings,
+)
+from trireme_datapath.backends.paired import PairedBackend
 from trireme_datapath.engine import Engine
 
 if TYPE_CHECKING:
@@ -60,8 +69,19 @@ def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
             NfqueueBackend,
         )
 
+        if config.opening_queue is not None:
+            raise ConfigError("opening_queue needs the backend netlink: choose it, or leave it out")
         return NfqueueBackend.open(config.queue, engine, _settings(config))
-    return NetlinkBackend.open(config.queue, engine, _settings(config))
+    backend = NetlinkBackend.open(config.queue, engine, _settings(config))
+    if config.opening_queue is None:
+        return backend
+    settings = structs.replace(_settings(config), max_length=config.opening_queue_length)
+    try:
+        queue = NetlinkQueue.open(config.opening_queue, settings)
+    except BaseException:
+        backend.close()
+        raise
+    return PairedBackend(backend, NetlinkBackend(queue, engine, max_batches=OPENING_BATCHES))
 
 
 def _settings(config: DatapathConfig) -> QueueSettings:

@@ -22,6 +22,7 @@ def rules_of(config: DatapathConfig, policy: CompiledPolicy) -> KernelRules:
     return KernelRules(
         QueueRules(
             queue=config.queue,
+            opening_queue=config.opening_queue,
             mode=wanted.mode,
             hooks=tuple(wanted.hooks),
             interfaces=tuple(wanted.interfaces),

@@ -134,6 +134,10 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         backend: ``netlink`` needs nothing more; ``nfqueue`` uses the package NetfilterQueue.
         queue: The number of the packet queue.
         queue_length: How many packets may wait for their verdict.
+        opening_queue: The number of a queue for the packets that open TCP connections: however many
+            there are, they take no room from others, and others are judged first. Left out, they
+            are queued with the rest.
+        opening_queue_length: How many packets may wait there.
         copy_range: How many bytes of each packet are read.
         fail_open: Let packets pass unjudged when the queue is full. Off: they are dropped.
         gso: Take large segments whole. Off: the kernel cuts them first, which costs much.
@@ -153,6 +157,8 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dns: What is reported of names that are looked up.
     queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
+    opening_queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    opening_queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1024
     copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 128
     fail_open: bool = False
     gso: bool = True

@@ -42,14 +42,23 @@ if TYPE_CHECKING:
     from trireme_datapath.engine import Engine
     from trireme_datapath.lanes import FastRow, Lane
 
-__all__ = ["NetlinkBackend", "NetlinkQueue", "QueueBusyError", "QueueSettings", "QueueStatistics"]
+__all__ = [
+    "MAX_BATCHES",
+    "OPENING_BATCHES",
+    "NetlinkBackend",
+    "NetlinkQueue",
+    "QueueBusyError",
+    "QueueSettings",
+    "QueueStatistics",
+]
 
 _SLOTS: Final = 64  # the gain of larger batches is below the noise; 20 kB stay in the first cache
 _ATTRIBUTE_ROOM: Final = 192  # headers and every attribute that we let the kernel send
 _SLOT_STEP: Final = 64
 # What waits longer than this many batches waits for the next drain: the caller's other work
 # (records, signals) must not starve under a flood.
-_MAX_BATCHES: Final = 32
+MAX_BATCHES: Final = 32
+OPENING_BATCHES: Final = 4  # of a queue that must not keep another waiting: a millisecond or two
 # Hooks x interfaces x marks x a few forms; beyond it, all are found anew.
 _MAX_KINDS: Final = 64
 # The kernel is short of memory for a moment; anything else means that the socket is dead.
@@ -117,6 +126,7 @@ class NetlinkBackend:
         *,
         interfaces: InterfaceNames | None = None,
         inherited: bool = False,
+        max_batches: int = MAX_BATCHES,
     ) -> None:
         """Feed an open queue; see also `open` and `from_socket`.
 
@@ -125,6 +135,7 @@ class NetlinkBackend:
             engine: Who judges.
             interfaces: Names of interfaces; asked of the system when not given.
             inherited: Another process may have taken packets from the queue without a verdict.
+            max_batches: How many batches a drain judges; what waits longer waits for the next.
         """
         room = queue.settings.copy_range + _ATTRIBUTE_ROOM
         self.queue = queue
@@ -136,6 +147,7 @@ class NetlinkBackend:
         self._lanes: dict[tuple[int, str, str, int, int], Lane] = {}
         # Packets may wait that were received and got no verdict: see `_drop_forgotten`.
         self._forgotten = inherited
+        self._max_batches = max_batches
 
     @classmethod
     def open(cls, queue_number: int, engine: Engine, settings: QueueSettings | None = None) -> Self:
@@ -189,7 +201,7 @@ class NetlinkBackend:
         if self.queue.early:
             self._judge_early(now_ns, records)
         ring, descriptor = self._ring, self.queue.fileno()
-        for _ in range(_MAX_BATCHES):
+        for _ in range(self._max_batches):
             forgotten = self._forgotten
             # Whatever interrupts this turn, an exception of a signal handler included: the next
             # one knows that packets were left without a verdict.

@@ -100,8 +100,8 @@ class QueueRules(Struct, frozen=True, kw_only=True):
         accept_mark: The bit of the packet mark that the engine gives to what it accepts: it
             becomes the mark of the connection.
         follow_connections: Let the kernel track connections even if no rule needs it.
-        opening_queue: The queue for packets that open a TCP connection, so that a flood of them
-            fills no other; None for the same as the others.
+        opening_queue: The first queue for packets that open a TCP connection, so that a flood of
+            them fills no other; there are as many as of the others. None for the same queues.
     """
 
     queue: int = 0
@@ -132,9 +132,9 @@ class QueueRules(Struct, frozen=True, kw_only=True):
                 f"queues {self.queue} to {self.queue + self.queues - 1}: not 0 to 65535"
             )
         opening = self.opening_queue
-        if opening is not None and not 0 <= opening <= _MAX_QUEUE:
+        if opening is not None and not 0 <= opening <= opening + self.queues - 1 <= _MAX_QUEUE:
             problems.append(f"queue {opening} for opening packets: not 0 to 65535")
-        elif opening is not None and self.queue <= opening < self.queue + self.queues:
+        elif opening is not None and abs(opening - self.queue) < self.queues:
             problems.append(f"queue {opening} is for opening packets and for all others")
         try:
             self.connection_mark.check()
@@ -204,11 +204,13 @@ class QueueRules(Struct, frozen=True, kw_only=True):
         }
 
 
-def _queue_target(rules: QueueRules) -> str:
+def _queue_target(rules: QueueRules, first: int) -> str:
+    # The kernel's hash of the addresses chooses, so both packets of a connection that opens and
+    # the rest of it have the same place in their rows of queues.
     if rules.queues > 1:
-        target = f"-j NFQUEUE --queue-balance {rules.queue}:{rules.queue + rules.queues - 1}"
+        target = f"-j NFQUEUE --queue-balance {first}:{first + rules.queues - 1}"
     else:
-        target = f"-j NFQUEUE --queue-num {rules.queue}"
+        target = f"-j NFQUEUE --queue-num {first}"
     return target + (" --queue-bypass" if rules.fail_open else "")
 
 
@@ -258,9 +260,8 @@ def chain_rules(rules: QueueRules, hook: RuleHook, family: int) -> list[str]:
             "-p tcp -m tcp --tcp-flags RST RST -m conntrack --ctstate RELATED -j ACCEPT",
         ]
     if rules.opening_queue is not None:
-        bypass = " --queue-bypass" if rules.fail_open else ""
-        lines.append(f"{_OPENING} -j NFQUEUE --queue-num {rules.opening_queue}{bypass}")
-    lines.append(_queue_target(rules))
+        lines.append(f"{_OPENING} {_queue_target(rules, rules.opening_queue)}")
+    lines.append(_queue_target(rules, rules.queue))
     return lines
 
 

@@ -19,7 +19,12 @@ from trireme_collector.control import QueueStatus
 from trireme_collector.errors import ConfigError, DatapathError, TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.backends._queue_statistics import parse_statistics, read_statistics
-from trireme_datapath.backends.netlink import NetlinkBackend, NetlinkQueue
+from trireme_datapath.backends.netlink import (
+    MAX_BATCHES,
+    OPENING_BATCHES,
+    NetlinkBackend,
+    NetlinkQueue,
+)
 from trireme_datapath.engine import Engine
 from trireme_datapath.packets import Verdict
 from trireme_datapath.policy import compile_policy
@@ -125,9 +130,8 @@ class Enforcer:
         # The ends of connections first: a packet may begin one anew.
         if tracker is not None and tracker.fileno() in descriptors:
             records += tracker.drain(now_ns)
-        for descriptor in descriptors:
-            backend = self._backends.get(descriptor)
-            if backend is not None:
+        for descriptor, backend in self._backends.items():
+            if descriptor in descriptors:
                 busy = True
                 records += backend.drain(now_ns)
         beat_ns = time.monotonic_ns()
@@ -230,8 +234,10 @@ class Enforcer:
             for one in slot.queues
         ]
         self._settle(queues, order.settle, board)
-        for queue in queues:
-            self._backends[queue.fileno()] = NetlinkBackend(queue, engine)
+        for place, queue in enumerate(queues):
+            # The second is for packets that open connections: the others do not wait for them.
+            most = OPENING_BATCHES if place else MAX_BATCHES
+            self._backends[queue.fileno()] = NetlinkBackend(queue, engine, max_batches=most)
             self._epoll.register(queue.fileno(), select.EPOLLIN)
         self._active = True
         self._write_board()

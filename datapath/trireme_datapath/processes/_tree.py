@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from trireme_collector.control import CrossingStatus, PacketStatus, ProcessStatus, QueueStatus
 from trireme_collector.errors import ConfigError
 from trireme_collector.exit_codes import ExitCode
@@ -150,11 +152,20 @@ class Tree:
             self._statistics = -1
         processes, first = self._config.processes, self._config.datapath.queue
         for number in range(processes.workers):
-            queue = NetlinkQueue.open(first + number, self._settings)
+            queues = [NetlinkQueue.open(first + number, self._settings)]
+            opening = self._config.datapath.opening_queue
+            if opening is not None:
+                length = self._config.datapath.opening_queue_length
+                settings = replace(self._settings, max_length=length)
+                try:
+                    queues.append(NetlinkQueue.open(opening + number, settings))
+                except BaseException:
+                    queues[0].close()
+                    raise
             self.posts.append(
                 Post(
                     number,
-                    [queue],
+                    queues,
                     record_buffer_bytes=processes.record_buffer_bytes,
                     accounting=processes.workers == 1,
                 )

@@ -91,6 +91,11 @@ def test_opening_packets_have_their_own_queue_where_that_is_wanted() -> None:
         "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j NFQUEUE --queue-num 9 --queue-bypass",
         "-j NFQUEUE --queue-num 3 --queue-bypass",
     ]
+    several = QueueRules(queue=3, queues=2, opening_queue=9)
+    assert [line.split("-j ")[1] for line in chain_rules(several, RuleHook.INPUT, 4)[-2:]] == [
+        "NFQUEUE --queue-balance 9:10",
+        "NFQUEUE --queue-balance 3:4",
+    ]
 
 
 def test_what_every_packet_needs_replaces_what_accepted_connections_needed() -> None:
@@ -280,7 +285,9 @@ def test_what_was_changed_is_told(before: str, after: str, problem: str) -> None
         QueueRules(connection_mark=ConnectionMark(mask=4)),
         QueueRules(connection_mark=ConnectionMark(mask=2**33)),
         QueueRules(queue=3, queues=2, opening_queue=4),
+        QueueRules(queue=3, queues=2, opening_queue=2),
         QueueRules(opening_queue=65_536),
+        QueueRules(queues=2, opening_queue=65_535),
         QueueRules(cgroups=(CgroupMark(path='x"\n-F', value=1, mask=1),)),
         QueueRules(cgroups=(CgroupMark(path="x", value=2, mask=1),)),
     ],
