@@ -14,6 +14,7 @@ import structlog
 
 from trireme_collector.errors import ConfigError
 from trireme_datapath.grpc_server._grpc_well_known import health_service, reflection_services
+from trireme_datapath.grpc_server._relay import Relay
 from trireme_datapath.grpc_server._socket import SocketPlace
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from trireme_datapath.grpc_server._config import Address, ListenConfig
     from trireme_datapath.grpc_server._grpc_service import Service
+    from trireme_datapath.grpc_server._relay import LocalPeer
 
     _Result = TypeVar("_Result")
 
@@ -56,6 +58,8 @@ class _Listener:
         self.services: list[Service] = []
         self.max_streams = 0
         self.place: SocketPlace | None = None
+        self.relay: Relay | None = None
+        self.identify = False
         self.server: grpc.aio.Server | None = None
 
     def add(self, config: ListenConfig, section: str, service: Service) -> None:
@@ -101,13 +105,16 @@ class GrpcServers:
         self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    def add(self, section: str, config: ListenConfig, service: Service) -> None:
+    def add(
+        self, section: str, config: ListenConfig, service: Service, *, identify: bool = False
+    ) -> None:
         """Offer a service.
 
         Args:
             section: The section of the configuration, for messages.
             config: Where.
             service: The service.
+            identify: Whether the service asks `peer` who its clients are.
 
         Raises:
             ConfigError: An address is none, or another service is there with other settings.
@@ -117,6 +124,17 @@ class GrpcServers:
             if listener is None:
                 listener = self._listeners[address] = _Listener(address, config, section)
             listener.add(config, section, service)
+            listener.identify = listener.identify or identify
+
+    def peer(self, name: str) -> LocalPeer | None:
+        """Give who is at the other end of a unix socket, by the ``peer()`` of a call's context.
+
+        Nothing is known about clients of other sockets, and of those where no service asks.
+        """
+        for listener in self._listeners.values():
+            if listener.relay is not None and (found := listener.relay.peer(name)) is not None:
+                return found
+        return None
 
     def open(self) -> None:
         """Listen, and answer from now on.
@@ -183,6 +201,8 @@ class GrpcServers:
         )
         self._bind(listener, server)
         await server.start()
+        if listener.relay is not None:
+            await listener.relay.start()
         self._log.info(
             "grpc_listening",
             address=str(listener.address),
@@ -194,7 +214,12 @@ class GrpcServers:
         try:
             if address.path:
                 listener.place = SocketPlace(address.path, config.group)
-                server.add_insecure_port(f"unix:{quote(str(listener.place.making))}")
+                making = listener.place.making
+                if listener.identify:
+                    listener.relay = Relay(making, 2 * listener.max_streams)
+                    server.add_insecure_port(listener.relay.target)
+                else:
+                    server.add_insecure_port(f"unix:{quote(str(making))}")
                 listener.place.move()
                 return
             credentials = self._credentials(config)
@@ -236,6 +261,9 @@ class GrpcServers:
         await asyncio.gather(*(server.stop(grace_seconds) for server in servers))
         for listener in listeners:
             listener.server = None
+            if listener.relay is not None:
+                await listener.relay.stop()
+                listener.relay = None
             if listener.place is not None:
                 listener.place.close()
                 listener.place = None
