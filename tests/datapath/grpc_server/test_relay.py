@@ -60,7 +60,9 @@ def servers(place: str) -> Iterator[GrpcServers]:
 
 def ask(place: str) -> bytes:
     with grpc.insecure_channel(place) as channel:
-        answer: bytes = channel.unary_unary("/test.Who/Ask")(b"", timeout=10)
+        # The server notices only after us that other connections are gone.
+        method = channel.unary_unary("/test.Who/Ask")
+        answer: bytes = method(b"", timeout=10, wait_for_ready=True)
     return answer
 
 
