@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from typing import TYPE_CHECKING, Annotated, Final, Self
@@ -15,13 +16,18 @@ from trireme_datapath.kernel.conntrack._sockets import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trireme_collector.records import Record
     from trireme_datapath.accounting import ConnectionAccount
+    from trireme_datapath.kernel.conntrack._messages import Connection
     from trireme_datapath.kernel.marks import ConnectionMark
 
 __all__ = ["ConnectionTracker", "TrackerSettings", "is_local_address"]
 
 _SECOND: Final = 1_000_000_000
+# The kernel is short of memory for a moment, or busy with another list.
+_PASSING: Final = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY})
 _SHARE: Final = 20  # a list may take one part in so many of the time
 
 
@@ -74,7 +80,8 @@ class ConnectionTracker:
         self._listed_revision = -1
         self._overruns = 0
         self._incomplete = 0
-        self._missed = False
+        self._missed = self._repairs = self._failed = False
+        self._refused = 0
         self._epoll = select.epoll()
         self._epoll.register(events.fileno(), select.EPOLLIN)
         self._epoll.register(table.fileno(), select.EPOLLIN)
@@ -172,26 +179,44 @@ class ConnectionTracker:
         self._incomplete = self.table.incomplete
         self._repairs, self._missed = self._missed, False
         mark = self._mark
-        if mark is None:
-            self.table.begin_list()
-        else:
-            self.table.begin_list(mark.accepted, mark.mask)
+        try:
+            if mark is None:
+                self.table.begin_list()
+            else:
+                self.table.begin_list(mark.accepted, mark.mask)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            self._missed = self._repairs
+            self._account.counters["connection_request_errors"] += 1
 
-    _repairs = False
+    def _forget(self, connections: Iterable[Connection]) -> None:
+        try:
+            gone = self.table.delete(connections)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            self._failed = True  # the next list finds them again
+            self._account.counters["connection_request_errors"] += 1
+        else:
+            self._account.counters["connections_revoked"] += gone
 
     def _read_list(self, now_ns: int) -> None:
         listing = self.table.read()
         revoked = self._account.listed(listing.rows, now_ns)
         if revoked:
-            gone = self.table.delete(listing.connection(index) for index in revoked)
-            self._account.counters["connections_revoked"] += gone
+            self._forget(listing.connection(index) for index in revoked)
+        refused = sum(self.table.errors.values())
+        self._account.counters["connection_requests_refused"] += refused - self._refused
+        self._refused = refused
         if self.table.listing:
             return
-        complete = self.table.incomplete == self._incomplete
+        complete = self.table.incomplete == self._incomplete and not self._failed
         self._account.end_list(now_ns, complete=complete)
         if self._repairs and complete:
             self._account.end_missed(now_ns)
         self._missed |= self._repairs and not complete
+        self._failed = False
         took = max(0, now_ns - self._list_began_ns)
         self._next_list_ns = now_ns + max(self._period_ns, took * _SHARE)
 

@@ -1,0 +1,215 @@
+"""What the tracker makes of events and lists, with a kernel that does what a test says."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tests.datapath.test_accounting import CLIENT, MARK, ONLY_80, SERVER, Account, row
+from trireme_collector.records import FlowPhase
+from trireme_datapath.kernel.conntrack import (
+    ConnectionEvents,
+    ConnectionTable,
+    ConnectionTracker,
+    TrackerSettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trireme_datapath.kernel.conntrack import ConnectionRow
+
+
+class FakeEvents:
+    """Ends of connections that wait."""
+
+    def __init__(self) -> None:
+        self.waiting: list[ConnectionRow] = []
+        self.overruns = 0
+        self._pipe = os.pipe()
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def drain(self) -> list[ConnectionRow]:
+        found, self.waiting = self.waiting, []
+        return found
+
+    def close(self) -> None:
+        for one in self._pipe:
+            os.close(one)
+
+
+class FakeListing:
+    """A part of a list."""
+
+    def __init__(self, rows: list[ConnectionRow]) -> None:
+        self.rows = rows
+
+    def connection(self, index: int) -> ConnectionRow:
+        return self.rows[index]
+
+
+class FakeTable(FakeEvents):
+    """The kernel's table: each read gives one part of the list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[list[ConnectionRow]] = []
+        self.deleted: list[ConnectionRow] = []
+        self.begun: list[tuple[int, int]] = []
+        self.failures: list[OSError] = []
+        self.listing = False
+        self.incomplete = 0
+        self.errors: dict[int, int] = {}
+
+    def begin_list(self, mark: int = 0, mask: int = 0) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.begun.append((mark, mask))
+        self.listing = True
+
+    def read(self) -> FakeListing:
+        part = self.parts.pop(0) if self.parts else []
+        self.listing = bool(self.parts)
+        return FakeListing(part)
+
+    def delete(self, connections: Iterable[ConnectionRow]) -> int:
+        found = list(connections)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.deleted += found
+        return len(found)
+
+
+class Bench:
+    """An account, a tracker and a fake kernel."""
+
+    def __init__(self, *, reliable: bool = True) -> None:
+        self.account = Account()
+        self.events, self.table = FakeEvents(), FakeTable()
+        self.tracker = ConnectionTracker(
+            self.account.account,
+            cast("ConnectionEvents", self.events),
+            cast("ConnectionTable", self.table),
+            TrackerSettings(list_seconds=10, reliable=reliable),
+            MARK,
+        )
+
+    def turn(self, seconds: float = 0) -> list[str]:
+        """Let time pass, and give the phases of the records that come of it."""
+        self.account.wait(seconds)
+        self.tracker.tick(self.account.now)
+        records = self.tracker.drain(self.account.now)
+        return [str(getattr(one, "phase", "")) for one in records]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.tracker.close()
+
+
+def test_lists_come_at_once_and_then_at_their_time(bench: Bench) -> None:
+    bench.turn()
+    assert bench.table.begun == [(MARK.accepted, MARK.mask)]
+    for _ in range(9):
+        bench.turn(1)
+    assert len(bench.table.begun) == 1
+    bench.turn(1)
+    assert len(bench.table.begun) == 2
+    bench.turn(-100_000)
+    bench.turn(1)
+    bench.turn(10)
+    assert len(bench.table.begun) >= 3, "a clock that was set back stops nothing"
+
+
+def test_a_list_that_takes_long_comes_less_often(bench: Bench) -> None:
+    bench.table.parts = [[], [], []]
+    for _ in range(3):
+        bench.turn(2)
+    assert not bench.table.listing
+    bench.turn(60)
+    assert len(bench.table.begun) == 1
+    bench.turn(25)
+    assert len(bench.table.begun) == 2
+
+
+def test_ends_are_told(bench: Bench) -> None:
+    bench.turn()
+    bench.account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S")
+    bench.events.waiting = [row(CLIENT, SERVER, (6, 420, 4, 516))]
+    assert bench.turn() == [FlowPhase.ENDED]
+
+
+def test_a_change_of_policy_lists_at_once_and_forgets_what_is_revoked(bench: Bench) -> None:
+    secure = row(CLIENT, "10.0.0.2#443", (1, 60, 1, 60))
+    bench.turn()
+    bench.account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:443 S")
+    bench.account.enforce(ONLY_80)
+    bench.table.parts = [[row(CLIENT, SERVER, (1, 60, 1, 60)), secure]]
+    bench.turn()
+    assert bench.table.deleted == [secure]
+    assert bench.account.engine.counters["connections_revoked"] == 1
+    assert bench.account.settled()
+
+
+def test_a_policy_that_changes_during_a_list_is_followed_by_another(bench: Bench) -> None:
+    bench.table.parts = [[], []]
+    bench.turn()
+    bench.account.enforce(ONLY_80)
+    bench.turn()
+    assert not bench.account.settled()
+    bench.turn()
+    assert bench.account.settled()
+    assert len(bench.table.begun) == 2
+
+
+def test_a_kernel_that_is_busy_is_asked_again(bench: Bench) -> None:
+    bench.table.failures = [OSError(errno.EBUSY, "busy")]
+    bench.turn()
+    assert not bench.account.settled()
+    bench.turn()
+    assert bench.account.settled()
+    secure = row(CLIENT, "10.0.0.2#443", (1, 60, 1, 60))
+    bench.account.enforce(ONLY_80)
+    bench.table.parts = [[secure]]
+    bench.tracker.tick(bench.account.now)
+    bench.table.failures = [OSError(errno.ENOBUFS, "no room")]
+    bench.tracker.drain(bench.account.now)
+    assert not bench.account.settled(), "what could not be forgotten is listed again"
+    bench.table.parts = [[secure]]
+    bench.turn()
+    assert bench.table.deleted == [secure]
+    assert bench.account.settled()
+    assert bench.account.engine.counters["connection_request_errors"] == 2
+
+
+def test_what_the_kernel_refuses_is_counted(bench: Bench) -> None:
+    bench.table.errors = {errno.EPERM: 3}
+    bench.turn()
+    assert bench.account.engine.counters["connection_requests_refused"] == 3
+
+
+def test_a_socket_that_is_dead_is_told(bench: Bench) -> None:
+    bench.table.failures = [OSError(errno.EBADF, "gone")]
+    with pytest.raises(OSError, match="gone"):
+        bench.turn()
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_lost_ends_are_found_out_with_the_next_list(*, reliable: bool) -> None:
+    bench = Bench(reliable=reliable)
+    bench.turn()
+    bench.account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S")
+    bench.events.overruns = 1
+    bench.turn(1)
+    told = [*bench.turn(1), *bench.turn(1)]
+    # A reliable kernel tells the end again.
+    assert told == ([] if reliable else [FlowPhase.ENDED])
+    assert bench.account.engine.counters["connection_overruns"] == 1
+    bench.tracker.close()
