@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from msgspec import UNSET
 
-from trireme_collector import FlowRecord, decode_json, encode_json
+from trireme_collector import FlowRecord
 from trireme_collector.formats import record_time_ns, render_json_line
 from trireme_collector.formats.json_lines import printable_json
 from trireme_collector.netobserv import (
@@ -30,6 +30,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _NATIVE_LABELS = ("type", "namespace")
 _STATIC = {"netobserv": "netobserv-flowcollector", "json": "trireme-collector"}
 _APP = "app"
+_TIMES = range(1, 1 << 63)
 
 
 class Entry(NamedTuple):
@@ -77,12 +78,7 @@ def entry_form(
     def render(record: Record, now_ns: int) -> list[Entry]:
         if not isinstance(record, FlowRecord):
             return []
-        try:
-            return _flow_logs(record, now_ns, names, static, agent_ip)
-        except UnicodeEncodeError:
-            # A lone surrogate: the JSON form of the record replaces it.
-            clean = decode_json(encode_json(record))
-            return render(clean, now_ns)
+        return _flow_logs(record, now_ns, names, static, agent_ip)
 
     return render
 
@@ -94,7 +90,7 @@ def _flow_logs(
     static: Mapping[str, str],
     agent_ip: str,
 ) -> list[Entry]:
-    time_ns = record_time_ns(record) or now_ns
+    time_ns = _time_ns(record, now_ns)
     metadata = _identity(record)
     flows = flows_from_record(record, agent_ip=agent_ip or UNSET)
     return [flow_entry(flow_fields(flow), time_ns, names, static, metadata) for flow in flows]
@@ -139,10 +135,15 @@ def _native(record: Record, now_ns: int, names: Sequence[str], static: Mapping[s
             labels[name] = _label_text(value)
     return Entry(
         tuple(sorted(labels.items())),
-        record_time_ns(record) or now_ns,
+        _time_ns(record, now_ns),
         line,
         _identity(record),
     )
+
+
+def _time_ns(record: Record, now_ns: int) -> int:
+    time_ns = record_time_ns(record) or 0
+    return time_ns if time_ns in _TIMES else now_ns
 
 
 def _identity(record: Record) -> Pairs:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trireme_collector.formats.json_lines import printable_json
+from trireme_collector.formats.protobuf import bytes_field, varint_field
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -38,7 +41,7 @@ def arrange(entries: Iterable[Entry]) -> Streams:
 
 def json_push(streams: Streams, *, metadata: bool) -> bytes:
     """Write streams as the JSON of a push."""
-    return _encode(
+    whole = _encode(
         {
             "streams": [
                 {
@@ -49,16 +52,17 @@ def json_push(streams: Streams, *, metadata: bool) -> bytes:
             ]
         }
     )
+    return printable_json(whole)
 
 
 def protobuf_push(streams: Streams, *, metadata: bool) -> bytes:
     """Write streams as the message ``PushRequest``, before snappy."""
     return b"".join(
         [
-            _field(
+            bytes_field(
                 1,
-                _field(1, label_text(labels).encode())
-                + b"".join([_field(2, _entry(entry, metadata=metadata)) for entry in entries]),
+                bytes_field(1, label_text(labels).encode())
+                + b"".join([bytes_field(2, _entry(entry, metadata=metadata)) for entry in entries]),
             )
             for labels, entries in streams.items()
         ]
@@ -107,30 +111,14 @@ def _json_entry(entry: Entry, *, metadata: bool) -> list[object]:
 
 def _entry(entry: Entry, *, metadata: bool) -> bytes:
     seconds, nanoseconds = divmod(entry.time_ns, _NANOSECONDS)
-    time = (b"\x08" + _varint(seconds) if seconds else b"") + (
-        b"\x10" + _varint(nanoseconds) if nanoseconds else b""
+    time = (varint_field(1, seconds) if seconds else b"") + (
+        varint_field(2, nanoseconds) if nanoseconds else b""
     )
-    body = _field(1, time) + _field(2, entry.line)
+    body = bytes_field(1, time) + bytes_field(2, entry.line)
     if metadata:
         for name, value in entry.metadata:
-            body += _field(3, _field(1, name.encode()) + _field(2, value.encode()))
+            body += bytes_field(3, bytes_field(1, name.encode()) + bytes_field(2, value.encode()))
     return body
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """Write a field with a length: a text or a message."""
-    return bytes((number << 3 | 2,)) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    if number < 128:
-        return bytes((number,))
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
 
 
 def _quote(text: str) -> str:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from trireme_collector.formats.json_lines import printable_json
 from trireme_collector.netobserv import encode_flow, flows_from_record
-from trireme_collector.records import FlowRecord, decode_json, encode_json
+from trireme_collector.records import FlowRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,15 +43,8 @@ def render_netobserv(
     if not isinstance(record, FlowRecord):
         return []
     flows = flows_from_record(record, agent_ip=agent_ip, time_received=time_received)
-    if profile == "strict":
-        return [encode_flow(flow, profile=profile) for flow in flows]
-    try:
-        return [printable_json(encode_flow(flow)) for flow in flows]
-    except UnicodeEncodeError:
-        # A lone surrogate: the JSON form of the record replaces it.
-        return render_netobserv(
-            decode_json(encode_json(record)), agent_ip=agent_ip, time_received=time_received
-        )
+    lines = [encode_flow(flow, profile=profile) for flow in flows]
+    return lines if profile == "strict" else [printable_json(line) for line in lines]
 
 
 def render_netobserv_lines(

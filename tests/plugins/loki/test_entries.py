@@ -24,7 +24,7 @@ from trireme_collector import (
     encode_json,
 )
 from trireme_collector_loki._entries import entry_form, flow_entry
-from trireme_collector_loki._push import label_text
+from trireme_collector_loki._push import arrange, json_push, label_text, protobuf_push
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +123,10 @@ def test_lines_are_printable_whatever_the_network_sent(record: Record) -> None:
             assert entry.line.decode().isprintable()
             assert isinstance(json.loads(entry.line), dict)
             assert parse_labels(label_text(entry.labels)) == dict(entry.labels)
-            assert all(value.encode() for _, value in entry.metadata)
+            assert 0 < entry.time_ns < 2**63
+            streams = arrange([entry])
+            assert json_push(streams, metadata=True).decode().isprintable()
+            protobuf_push(streams, metadata=True)
     (entry,) = entry_form("json")(record, NOW)
     assert decode_json(entry.line) == decode_json(encode_json(record))
 

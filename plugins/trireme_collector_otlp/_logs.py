@@ -1,0 +1,147 @@
+"""Records as log records of OpenTelemetry: a time, a severity, a body and attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import UNSET
+
+from trireme_collector import FlowRecord
+from trireme_collector.formats import escape_text, protocol_name, record_time_ns, render_json_line
+from trireme_collector.formats.json_lines import printable_json
+from trireme_collector.netobserv import encode_flow, flows_from_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from trireme_collector import Record
+
+__all__ = ["Log", "Value", "log_form"]
+
+Scalar: TypeAlias = str | bool | int | float
+Value: TypeAlias = Scalar | tuple[Scalar, ...]
+
+_INFO, _WARN = 9, 13  # SeverityNumber in logs.proto
+_PREFIX = "trireme."
+# Where the semantic conventions have a name; everything else is ours.
+_CONVENTIONS = {
+    "source.ip": "source.address",
+    "source.port": "source.port",
+    "destination.ip": "destination.address",
+    "destination.port": "destination.port",
+    "interface": "network.interface.name",
+}
+_DIRECTIONS = {"ingress": "receive", "egress": "transmit"}
+_INT64 = range(-(2**63), 2**63)
+_TIMES = range(1, 2**64)
+
+
+class Log(NamedTuple):
+    """One log record.
+
+    Attributes:
+        time_ns: When it happened, nanoseconds since 1970 UTC; 0 when nobody knows.
+        is_warning: Whether a flow was rejected.
+        body: The JSON.
+        attributes: What it says, by name.
+    """
+
+    time_ns: int
+    is_warning: bool
+    body: str
+    attributes: dict[str, Value]
+
+    @property
+    def severity(self) -> tuple[int, str]:
+        """The number and the text of the severity."""
+        return (_WARN, "WARN") if self.is_warning else (_INFO, "INFO")
+
+
+def log_form(layout: str, *, agent_ip: str = "") -> Callable[[Record], list[Log]]:
+    """Give the function that makes the log records of a record.
+
+    Args:
+        layout: ``json`` or ``netobserv``.
+        agent_ip: The address of this host, for flow logs.
+    """
+    if layout == "json":
+        return lambda record: [_native(record)]
+
+    def render(record: Record) -> list[Log]:
+        if not isinstance(record, FlowRecord):
+            return []
+        return _flow_logs(record, agent_ip)
+
+    return render
+
+
+def _flow_logs(record: FlowRecord, agent_ip: str) -> list[Log]:
+    found = []
+    for flow in flows_from_record(record, agent_ip=agent_ip or UNSET):
+        line = printable_json(encode_flow(flow))
+        attributes = {name: _value(value) for name, value in msgspec.json.decode(line).items()}
+        attributes.update(_identity(record))
+        found.append(Log(_time_ns(record), record.action.rejected, line.decode(), attributes))
+    return found
+
+
+def _native(record: Record) -> Log:
+    body = render_json_line(record)[:-1]
+    fields: dict[str, object] = msgspec.json.decode(body)
+    kind = str(fields.pop("type"))
+    attributes: dict[str, Value] = {"event.name": f"trireme.{kind}"}
+    for path, value in _flatten(fields):
+        attributes[_CONVENTIONS.get(path) or _PREFIX + path] = _value(value)
+    is_warning = False
+    if isinstance(record, FlowRecord):
+        is_warning = record.action.rejected
+        attributes["network.transport"] = protocol_name(record.l4_protocol)
+        if record.direction:
+            attributes["network.io.direction"] = _DIRECTIONS[record.direction.value]
+    return Log(_time_ns(record), is_warning, body.decode(), attributes)
+
+
+def _time_ns(record: Record) -> int:
+    time_ns = record_time_ns(record) or 0
+    return time_ns if time_ns in _TIMES else 0
+
+
+def _identity(record: Record) -> dict[str, Value]:
+    if not record.instance:
+        return {}
+    return {
+        "trireme.instance": escape_text(record.instance),
+        "trireme.epoch": record.epoch or 0,
+        "trireme.sequence": record.sequence or 0,
+    }
+
+
+def _flatten(fields: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    """Give what has a value, by its path; records are two levels deep."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{above}{name}.")
+        elif value not in ("", []):
+            yield above + name, value
+
+
+def _value(value: object) -> Value:
+    match value:
+        case list() | tuple() if all(isinstance(v, (str, bool, int, float)) for v in value):
+            return tuple(map(_scalar, value))
+        case str() | bool() | int() | float():
+            return _scalar(value)
+        case _:
+            return printable_json(msgspec.json.encode(value)).decode()
+
+
+def _scalar(value: Scalar) -> Scalar:
+    match value:
+        case str():
+            # It is shown as it is, by whoever shows logs.
+            return value if value.isprintable() else escape_text(value)
+        case int() if value not in _INT64:
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,117 @@
+"""Log records as the body of a request: protobuf or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trireme_collector.formats.protobuf import (
+    bytes_field,
+    double_field,
+    fixed64_field,
+    varint_field,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from trireme_collector_otlp._logs import Log, Value
+
+__all__ = ["SCOPE", "json_request", "protobuf_request"]
+
+SCOPE = "trireme_collector"
+"""The name of the instrumentation scope."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def protobuf_request(logs: Iterable[Log], resource: Mapping[str, Value], now_ns: int) -> bytes:
+    """Write ``ExportLogsServiceRequest``.
+
+    Args:
+        logs: The log records.
+        resource: The attributes of the resource.
+        now_ns: The time of observation.
+    """
+    scope_logs = bytes_field(1, bytes_field(1, SCOPE.encode())) + b"".join(
+        [bytes_field(2, _log(log, now_ns)) for log in logs]
+    )
+    described = b"".join(_attribute(1, name, value) for name, value in resource.items())
+    return bytes_field(1, bytes_field(1, described) + bytes_field(2, scope_logs))
+
+
+def json_request(logs: Iterable[Log], resource: Mapping[str, Value], now_ns: int) -> bytes:
+    """Write the same as JSON; 64-bit integers are texts there."""
+    records = [
+        {
+            **({"timeUnixNano": str(log.time_ns)} if log.time_ns else {}),
+            "observedTimeUnixNano": str(now_ns),
+            "severityNumber": log.severity[0],
+            "severityText": log.severity[1],
+            "body": {"stringValue": log.body},
+            "attributes": _json_attributes(log.attributes),
+        }
+        for log in logs
+    ]
+    scope_logs = {"scope": {"name": SCOPE}, "logRecords": records}
+    return _encode(
+        {
+            "resourceLogs": [
+                {
+                    "resource": {"attributes": _json_attributes(resource)},
+                    "scopeLogs": [scope_logs],
+                }
+            ]
+        }
+    )
+
+
+def _log(log: Log, now_ns: int) -> bytes:
+    number, text = log.severity
+    return b"".join(
+        [
+            fixed64_field(1, log.time_ns) if log.time_ns else b"",
+            varint_field(2, number),
+            bytes_field(3, text.encode()),
+            bytes_field(5, bytes_field(1, log.body.encode())),
+            *[_attribute(6, name, value) for name, value in log.attributes.items()],
+            fixed64_field(11, now_ns),
+        ]
+    )
+
+
+def _attribute(number: int, name: str, value: Value) -> bytes:
+    return bytes_field(number, bytes_field(1, name.encode()) + bytes_field(2, _any(value)))
+
+
+def _any(value: Value) -> bytes:
+    match value:
+        case bool():
+            return varint_field(2, value)
+        case str():
+            return bytes_field(1, value.encode())
+        case int():
+            return varint_field(3, value)
+        case float():
+            return double_field(4, value)
+        case _:
+            return bytes_field(5, b"".join(bytes_field(1, _any(member)) for member in value))
+
+
+def _json_attributes(attributes: Mapping[str, Value]) -> Sequence[object]:
+    return [{"key": name, "value": _json_any(value)} for name, value in attributes.items()]
+
+
+def _json_any(value: Value) -> dict[str, object]:
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case str():
+            return {"stringValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case _:
+            return {"arrayValue": {"values": [_json_any(member) for member in value]}}
