@@ -37,6 +37,7 @@ class ControlSocket:
         group: Who may open it besides the owner: a name, a number, or nothing.
         section: The section of the configuration that messages name.
         make_directory: Whether to make the directory; only where the path is our own default.
+        kind: The kind of socket.
 
     Raises:
         SocketBusyError: Somebody else has it.
@@ -50,6 +51,7 @@ class ControlSocket:
         *,
         section: str = "control",
         make_directory: bool | None = None,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
     ) -> None:
         """Lock, bind, let the group in and listen."""
         if make_directory is None:
@@ -58,11 +60,11 @@ class ControlSocket:
         self._identity: tuple[int, int] | None = None
         self._lock = -1
         gid = _group_id(group, section)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.socket = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
         try:
             _prepare_directory(self._path.parent, section, make=make_directory)
             self._lock = _lock(self._lock_path, path, section)
-            _remove_leftover(self._path, section)
+            _remove_leftover(self._path, section, kind)
             self.socket.bind(path)
             status = self._path.lstat()
             self._identity = status.st_dev, status.st_ino
@@ -145,16 +147,16 @@ def _lock(lock_path: Path, path: str, section: str) -> int:
         os.close(descriptor)  # its holder ended and removed it between our two steps: once more
 
 
-def _remove_leftover(path: Path, section: str) -> None:
+def _remove_leftover(path: Path, section: str, kind: socket.SocketKind) -> None:
     """Remove a socket that nobody listens on any more; anything else stays."""
     try:
-        kind = path.lstat().st_mode
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(kind):
+    if not stat.S_ISSOCK(mode):
         msg = f"[{section}] {path} is there and is no socket; remove it or choose another path"
         raise ConfigError(msg)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK) as probe:
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
             raise _busy(str(path), section)
     path.unlink()
