@@ -506,6 +506,26 @@ def test_connections_from_before_are_not_let_through(
     assert accountant.engine.counters["flows_accepted"] == 0
 
 
+def test_connections_from_before_are_judged_once_where_that_is_wanted(
+    lab: Lab, follow: Callable[..., Accountant]
+) -> None:
+    lab.server.run(["iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "NEW"])
+    allowed, denied = Talk(lab, 4, ALLOWED), Talk(lab, 4, DENIED)
+    policy = POLICY.replace("version = 1", 'version = 1\nmidstream = "judge"')
+    accountant = follow(policy=policy, rules=EVERYWHERE)
+    assert allowed.works() == (True, True)
+    assert denied.works() == (False, False)
+    judged = accountant.engine.counters["packets"]
+    assert allowed.works() == allowed.works() == (True, True)
+    flows = accountant.collector.flows
+    assert {one.destination.port: one.action for one in flows} == {
+        ALLOWED: ActionType.ACCEPT,
+        DENIED: ActionType.REJECT,
+    }
+    # Only those of the other one come again: its sender tries.
+    assert accountant.engine.counters["packets"] - judged <= 8
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_what_begins_where_nothing_is_judged_is_answered(
     lab: Lab, follow: Callable[..., Accountant], version: int

@@ -38,6 +38,9 @@ refuse = {refuse}
 [control]
 enabled = false
 
+[datapath.accounting]
+enabled = false
+
 [datapath.rules]
 hooks = ["forward"]
 
