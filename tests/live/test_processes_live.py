@@ -295,6 +295,7 @@ def test_a_planned_restart_costs_nothing_and_stalls_nobody(tree: Tree, mode: str
         assert wait_for(lambda: min(echo.rounds) > 2)
         before = {name: tree.pid(name) for name in ("enforcer 0", "collectors")}
         result = tree.client.call("restart", RestartResult)
+        assert agent.says("program_exchanged"), agent.log()
         after = {name: tree.pid(name) for name in ("enforcer 0", "collectors")}
         rounds = list(echo.rounds)
         assert wait_for(lambda: min(map(int.__sub__, echo.rounds, rounds)) > 2), echo.errors
@@ -303,8 +304,11 @@ def test_a_planned_restart_costs_nothing_and_stalls_nobody(tree: Tree, mode: str
     assert (stream.lost, stream.passed_denied, stream.twice) == (0, 0, 0)
     assert echo.errors == []
     assert result.longest_pause_ms < 50
-    tree.check()
-    assert agent.end()[0] == ExitCode.OK
+    status = tree.check()
+    assert status.pid == agent.process.pid
+    code, out = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert f"{status.packets.judged} packets judged" in out
     assert agent.log().count("_died") == 0
 
 

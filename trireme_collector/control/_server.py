@@ -108,14 +108,21 @@ class ControlServer:
         self._wake_lock = threading.Lock()
         self._wake_read = self._wake_write = -1
 
-    def open(self) -> None:
+    def open(self, held: tuple[int, int] | None = None) -> None:
         """Listen; nobody is answered before `start` or `step`.
+
+        Args:
+            held: What `hand_over` gave, in the program whose place this one took.
 
         Raises:
             SocketBusyError: Another process has the socket.
             ConfigError: It cannot be used.
         """
-        self._listening = ControlSocket(self._config.place, self._config.group)
+        place = self._config.place
+        if held is None:
+            self._listening = ControlSocket(place, self._config.group)
+        else:
+            self._listening = ControlSocket.held(place, held)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
@@ -128,6 +135,22 @@ class ControlServer:
 
     def close(self) -> None:
         """Send the answers that are there, end every connection, and remove the socket."""
+        self._end_all()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+    def hand_over(self) -> tuple[int, int] | None:
+        """End every connection, and let go of the socket for a program that takes our place.
+
+        Returns:
+            What `open` takes there; None if we do not listen.
+        """
+        self._end_all()
+        listening, self._listening = self._listening, None
+        return None if listening is None else listening.release()
+
+    def _end_all(self) -> None:
         self._ending = True
         self._wake()
         if self._thread is not None:
@@ -138,9 +161,6 @@ class ControlServer:
         if self._selector is not None:
             self._selector.close()
             self._selector = None
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
         with self._wake_lock:
             for descriptor in (self._wake_read, self._wake_write):
                 if descriptor >= 0:

@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from trireme_collector.control._config import DEFAULT_PATH
 from trireme_collector.errors import ConfigError
@@ -79,6 +79,30 @@ class ControlSocket:
         except ConfigError:
             self.close()
             raise
+
+    @classmethod
+    def held(cls, path: str, descriptors: tuple[int, int]) -> Self:
+        """Go on with what `release` gave, in the program that took its place.
+
+        Args:
+            path: Where it listens.
+            descriptors: The socket and its lock.
+        """
+        self = cls.__new__(cls)
+        self._path = Path(path)
+        self.socket = socket.socket(fileno=descriptors[0])
+        self._lock = descriptors[1]
+        self._identity = None
+        with contextlib.suppress(FileNotFoundError):
+            status = self._path.lstat()
+            self._identity = status.st_dev, status.st_ino
+        return self
+
+    def release(self) -> tuple[int, int]:
+        """Let go of the socket and its lock without closing them; who comes waits in the kernel."""
+        lock, self._lock = self._lock, -1
+        self._identity = None
+        return self.socket.detach(), lock
 
     @property
     def _lock_path(self) -> Path:

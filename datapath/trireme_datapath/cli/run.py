@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trireme_collector.cli.output import json_option, print_json
+from trireme_collector.cli.output import json_option
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from trireme_datapath.agent import Agent
     from trireme_datapath.agent._monitor_agent import MonitorAgent
     from trireme_datapath.processes.supervisor import Supervisor
@@ -45,53 +43,12 @@ def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bo
     has mistakes, both are refused and those in force stay. SIGUSR2 exchanges every process for
     one that runs the program as it is installed now. The log goes to standard error.
     """
-    import gc
-    import signal
-
-    import msgspec
-
     from trireme_datapath.cli._logging import configure_logging
+    from trireme_datapath.cli._serving import serve
 
     configure_logging(as_json=as_json, color=ctx.color)
     words = ("json" if as_json else "text", "color" if ctx.color else "plain")
-    agent = _build(config_path, remove_rules=remove_rules, log=words)
-
-    interrupted = False
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = number == signal.SIGINT
-        agent.stop()
-
-    def reload(_number: int, _frame: FrameType | None) -> None:
-        agent.reload()
-
-    def restart(_number: int, _frame: FrameType | None) -> None:
-        if exchange is not None:
-            exchange()
-
-    # A signal that comes while the queue and the rules are set up waits until they stand.
-    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
-    exchange = getattr(agent, "restart", None)
-    if exchange is not None:
-        signals[signal.SIGUSR2] = restart
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    previous = {number: signal.signal(number, handler) for number, handler in signals.items()}
-    try:
-        agent.start()
-        # What stands now stays: the collector of garbage need not look at it again.
-        gc.collect()
-        gc.freeze()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        report = agent.run()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if as_json:
-        print_json({"report": msgspec.to_builtins(report)}, indent=False)
-    else:
-        click.echo(report.summary())
+    interrupted = serve(_build(config_path, remove_rules=remove_rules, log=words), as_json=as_json)
     if interrupted:
         ctx.exit(ExitCode.INTERRUPTED)
 

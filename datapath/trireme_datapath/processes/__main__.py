@@ -1,4 +1,4 @@
-"""A child of the supervisor: ``python -I -m trireme_datapath.processes ROLE DESCRIPTOR``."""
+"""The processes of an agent: ``python -I -m trireme_datapath.processes ROLE WHAT LOG COLOR``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import sys
 from trireme_collector.exit_codes import ExitCode
 
 
-def main(words: list[str]) -> ExitCode:
-    """Be what the supervisor wants."""
-    if len(words) != 4 or not words[1].isdecimal():
+def main(words: list[str]) -> int:
+    """Be what the supervisor wants, or the supervisor itself after a planned restart."""
+    if len(words) != 4:
         print("this is started by trireme-collector run", file=sys.stderr)  # noqa: T201  there is no log
         return ExitCode.USAGE
-    role, descriptor = words[0], int(words[1])
+    role, what, *log = words
     from trireme_datapath.cli._logging import configure_logging  # noqa: PLC0415  after the usage
 
-    configure_logging(as_json=words[2] == "json", color=words[3] == "color")
+    configure_logging(as_json=log[0] == "json", color=log[1] == "color")
     if role == "enforcer":
-        from trireme_datapath.processes._enforcer import run_enforcer  # noqa: PLC0415  one of both
+        from trireme_datapath.processes._enforcer import run_enforcer  # noqa: PLC0415  one of them
 
-        return run_enforcer(descriptor)
-    from trireme_datapath.processes._collector import run_collector  # noqa: PLC0415  one of both
+        return run_enforcer(int(what))
+    if role == "collector":
+        from trireme_datapath.processes._collector import run_collector  # noqa: PLC0415  as above
 
-    return run_collector(descriptor)
+        return run_collector(int(what))
+    from trireme_datapath.processes._resume import probe, resume  # noqa: PLC0415  as above
+
+    return resume(int(what)) if role == "resume" else probe(what)
 
 
 if __name__ == "__main__":

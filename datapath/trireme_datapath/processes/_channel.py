@@ -115,9 +115,15 @@ class Channel(Generic[ReceivedT]):
         self.ended = True
         self._socket.close()
 
-    def detach(self) -> int:
-        """Let go of the socket without closing it."""
-        return self._socket.detach()
+    @property
+    def unfinished(self) -> tuple[bytes, bytes]:
+        """What was read of a message, and what was not written yet."""
+        return bytes(self._incoming), bytes(self._outgoing)
+
+    def resume(self, unfinished: tuple[bytes, bytes]) -> None:
+        """Go on where the program of before stopped."""
+        self._incoming += unfinished[0]
+        self._outgoing += unfinished[1]
 
     def _end(self) -> None:
         self.ended = True

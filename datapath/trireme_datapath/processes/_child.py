@@ -12,13 +12,18 @@ import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from trireme_datapath.processes._channel import Channel, ChannelError
+from trireme_datapath.processes._state import ChildState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Self
 
     import msgspec
 
-__all__ = ["Child", "Reactor", "start_child"]
+__all__ = ["PROGRAM", "Child", "Reactor", "start_child"]
+
+PROGRAM: Final = ("-I", "-m", "trireme_datapath.processes")
+"""What stands behind the interpreter: isolated from the directory and environment of the caller."""
 
 # What a child's programs and messages may need. Nothing else of the environment reaches those
 # that judge packets.
@@ -46,6 +51,24 @@ class Child(Generic[ReceivedT]):
         self.born_ns = time.monotonic_ns()
         self.pidfd = os.pidfd_open(pid)
         self.exit_status: int | None = None
+
+    @classmethod
+    def resumed(cls, state: ChildState, decoder: msgspec.msgpack.Decoder[ReceivedT]) -> Self:
+        """Go on with a child of the program of before."""
+        channel = Channel.inherited(state.channel, decoder)
+        channel.resume((state.incoming, state.outgoing))
+        return cls(state.pid, channel, state.generation)
+
+    def state(self) -> ChildState:
+        """Say what the next program has to know of it."""
+        incoming, outgoing = self.channel.unfinished
+        return ChildState(
+            pid=self.pid,
+            channel=self.channel.fileno(),
+            incoming=incoming,
+            outgoing=outgoing,
+            generation=self.generation,
+        )
 
     def send(self, message: msgspec.Struct) -> None:
         """Say something."""
@@ -106,7 +129,7 @@ def start_child(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     if environment is None:
         environment = {name: os.environ[name] for name in _PLAIN if name in os.environ}
-    words = ["-I", "-m", "trireme_datapath.processes", role, str(theirs.fileno()), *log]
+    words = [*PROGRAM, role, str(theirs.fileno()), *log]
     inherited = sorted({theirs.fileno(), *descriptors})
     try:
         pid = os.posix_spawn(

@@ -28,7 +28,7 @@ from trireme_collector.control import (
 from trireme_collector.errors import ConfigError
 from trireme_collector.metrics import HealthCheck
 from trireme_datapath.agent._control import status_reasons
-from trireme_datapath.processes._tree import COLLECTORS
+from trireme_datapath.processes._ledger import COLLECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from trireme_collector.control import ControlConfig, Peer
     from trireme_collector.pipeline import PipelineStatus, ShutdownReport
-    from trireme_datapath.processes._tree import Account, Tree
+    from trireme_datapath.processes._ledger import Account
+    from trireme_datapath.processes._tree import Tree
 
 __all__ = ["Controlled", "TreeControl"]
 
@@ -162,6 +163,17 @@ class TreeControl:
             return
         self._server = server
 
+    def resume(self, held: tuple[int, int] | None) -> None:
+        """Listen as the program of before did."""
+        if held is not None:
+            self._server = ControlServer(self._config, self.commands)
+            self._server.open(held)
+
+    def hand_over(self) -> tuple[int, int] | None:
+        """Let go of the control socket, for the program that takes our place."""
+        server, self._server = self._server, None
+        return None if server is None else server.hand_over()
+
     def start(self) -> None:
         """Answer from now on."""
         if self._server is not None:
@@ -242,8 +254,8 @@ class TreeControl:
             policy=policy,
             packets=account.packets,
             records=records,
-            processes=() if tree is None else tree.processes(),
-            crossing=None if tree is None else tree.crossing(),
+            processes=() if tree is None else tree.ledger.processes(),
+            crossing=None if tree is None else tree.ledger.crossing(),
         )
 
 

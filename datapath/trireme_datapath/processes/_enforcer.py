@@ -11,25 +11,26 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trireme_collector.control import QueueStatus
 from trireme_collector.errors import ConfigError, DatapathError, TriremeError
 from trireme_collector.exit_codes import ExitCode
-from trireme_datapath.backends._queue_statistics import parse_statistics, read_statistics
 from trireme_datapath.backends.netlink import (
     MAX_BATCHES,
     OPENING_BATCHES,
     NetlinkBackend,
     NetlinkQueue,
 )
+from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.packets import Verdict
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._board import EnforcerBoard
 from trireme_datapath.processes._channel import Channel
+from trireme_datapath.processes._kernel_counts import kernel_statistics, queue_status
 from trireme_datapath.processes._messages import (
     Anticipate,
     Anticipating,
@@ -57,6 +58,7 @@ from trireme_datapath.processes._privileges import Capability, die_with_parent, 
 from trireme_datapath.processes._record_link import RecordSender
 
 if TYPE_CHECKING:
+    from trireme_collector.control import QueueStatus
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import QueueStatistics
     from trireme_datapath.kernel.conntrack import ConnectionTracker
@@ -68,8 +70,9 @@ __all__ = ["Enforcer", "run_enforcer"]
 
 _TURN_SECONDS: Final = 0.5
 _SECOND_NS: Final = 1_000_000_000
-_STATISTICS_BYTES: Final = 65_536
+_WAKES: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
+_READINGS: Final = 8
 _IN_HAND: Final = 64  # a drain receives no more at once
 # A thread that compiles a policy gives way to packets after so long; 5 ms are usual.
 _SWITCH_SECONDS: Final = 0.0002
@@ -234,6 +237,16 @@ class Enforcer:
             for one in slot.queues
         ]
         self._settle(queues, order.settle, board)
+        if setup.counter_report_seconds:
+            # Those before us reported what the kernel counted until now.
+            before = self._queue_totals(engine) if board.judged else {}
+            engine.report_counters(
+                lambda: {
+                    name: value - before.get(name, 0)
+                    for name, value in self._queue_totals(engine).items()
+                },
+                interval_seconds=setup.counter_report_seconds,
+            )
         for place, queue in enumerate(queues):
             # The second is for packets that open connections: the others do not wait for them.
             most = OPENING_BATCHES if place else MAX_BATCHES
@@ -298,7 +311,7 @@ class Enforcer:
 
     def _answer(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_read, _STATISTICS_BYTES)
+            os.read(self._wake_read, _WAKES)
         while self._answers:
             self._channel.send(self._answers.pop(0))
 
@@ -315,19 +328,37 @@ class Enforcer:
 
     def _look(self, order: Look) -> None:
         counters = {} if self._engine is None else dict(self._engine.counters)
-        found = self._statistics()
-        queues = tuple(
-            queue_status(found[queue.number]) for queue in self._queues if queue.number in found
-        )
+        judged = self._judged_before + counters.get("packets", 0)
+        settled = 0 if self._board is None else self._board.settled
         self._channel.send(
             Looked(
                 request=order.request,
                 counters=counters,
-                judged=self._judged_before + counters.get("packets", 0),
+                judged=judged,
                 denied=self._denied_before + counters.get("packets_denied", 0),
-                queues=queues,
+                queues=self._whole_queues(judged + settled),
             )
         )
+
+    def _whole_queues(self, passed: int) -> tuple[QueueStatus, ...]:
+        """Read the kernel's counters of our queues.
+
+        The kernel writes a line without holding packets up, so one that comes meanwhile may be in
+        one number and not in the other. What has passed cannot change while we stand here: by that
+        such a line is known, and read again.
+        """
+        queues: tuple[QueueStatus, ...] = ()
+        for _ in range(_READINGS):
+            found = self._statistics()
+            queues = tuple(
+                queue_status(found[queue.number]) for queue in self._queues if queue.number in found
+            )
+            said = sum(
+                one.received - one.waiting - one.dropped_full - one.dropped_socket for one in queues
+            )
+            if not (said - passed) & 0xFFFFFFFF:
+                break
+        return queues
 
     def _release(self, order: Release) -> None:
         engine = self._engine
@@ -342,6 +373,16 @@ class Enforcer:
         self._channel.finish(_GOODBYE_SECONDS)
         self._ending = True
 
+    def _queue_totals(self, engine: Engine) -> dict[str, int]:
+        found = self._statistics()
+        mine = [found[queue.number] for queue in self._queues if queue.number in found]
+        judged = self._judged_before + engine.counters["packets"]
+        totals: Counter[str] = Counter()
+        for one in mine:
+            totals.update(queue_totals(one, 0))
+        totals["queue_unjudged"] -= judged if mine else 0
+        return totals
+
     def _statistics(self) -> dict[int, QueueStatistics]:
         descriptor = -1 if self._setup is None else self._setup.statistics
         return kernel_statistics(descriptor)
@@ -353,29 +394,6 @@ def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:
     from trireme_datapath.processes._follow import Follower  # noqa: PLC0415  not everybody needs it
 
     return Follower(setup.accounting, engine)
-
-
-def kernel_statistics(descriptor: int) -> dict[int, QueueStatistics]:
-    """Read the kernel's table of queues; what was opened by root may be read by anybody."""
-    if descriptor < 0:
-        return read_statistics()
-    try:
-        text = os.pread(descriptor, _STATISTICS_BYTES, 0)
-    except OSError:
-        return {}
-    return parse_statistics(text.decode("ascii", "replace"))
-
-
-def queue_status(found: QueueStatistics) -> QueueStatus:
-    """Say what the kernel counts in the words of a status."""
-    return QueueStatus(
-        number=found.queue_number,
-        # A packet that finds the queue full gets no number.
-        received=found.last_packet_id + found.dropped,
-        waiting=found.waiting,
-        dropped_full=found.dropped,
-        dropped_socket=found.user_dropped,
-    )
 
 
 def run_enforcer(descriptor: int) -> ExitCode:

@@ -22,6 +22,7 @@ from trireme_datapath.processes._messages import (
     Reopen,
     Told,
 )
+from trireme_datapath.processes._state import KeeperState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ _STEADY_NS: Final = 10 * _SECOND_NS
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 _AFTER_DEADLINE_SECONDS: Final = 10.0
+_DECODER: Final[msgspec.msgpack.Decoder[FromCollector]] = msgspec.msgpack.Decoder(FromCollector)
 
 
 class CollectorKeeper:
@@ -50,6 +52,7 @@ class CollectorKeeper:
         config_path: The configuration file.
         records: Where the records of each slot are read from.
         log: The words that tell a child how to log.
+        state: What the program of before left.
 
     Attributes:
         board: What it has taken.
@@ -63,7 +66,12 @@ class CollectorKeeper:
     """
 
     def __init__(
-        self, reactor: Reactor, config_path: str, records: Sequence[int], log: tuple[str, str]
+        self,
+        reactor: Reactor,
+        config_path: str,
+        records: Sequence[int],
+        log: tuple[str, str],
+        state: KeeperState | None = None,
     ) -> None:
         """Keep what is needed to start it; start nothing."""
         self._reactor = reactor
@@ -71,7 +79,7 @@ class CollectorKeeper:
         self._records = tuple(records)
         self._log_words = log
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
-        self._descriptor = CollectorBoard.make()
+        self._descriptor = CollectorBoard.make() if state is None else state.board
         self._child: Child[FromCollector] | None = None
         self._feed: Feed | None = None
         self._failures = 0
@@ -87,6 +95,24 @@ class CollectorKeeper:
         self.deaths = 0
         self.told: Callable[[Told], None] = lambda _told: None
         self.gone: Callable[[], None] = lambda: None
+        if state is not None:
+            self._resume(state)
+
+    def _resume(self, state: KeeperState) -> None:
+        self.deaths = state.deaths
+        if state.child is not None:
+            self._listen(Child.resumed(state.child, _DECODER))
+            self.ready = state.ready
+
+    def state(self) -> KeeperState:
+        """Say what the next program has to know of it."""
+        child = self._child
+        return KeeperState(
+            board=self._descriptor,
+            child=None if child is None else child.state(),
+            ready=self.ready,
+            deaths=self.deaths,
+        )
 
     @property
     def pid(self) -> int:
@@ -161,23 +187,25 @@ class CollectorKeeper:
             self._child.kill()
 
     def _start(self) -> None:
-        decoder: msgspec.msgpack.Decoder[FromCollector] = msgspec.msgpack.Decoder(FromCollector)
         child = start_child(
             "collector",
-            decoder,
+            _DECODER,
             (*self._records, self._descriptor),
             log=self._log_words,
             generation=0,
             environment=os.environ,  # plugins may have their secrets there
         )
-        self._child = child
-        self.ready = self._finishing = False
-        self._reactor.add(child, self._hear, lambda how: self._bury(child, how))
+        self._listen(child)
         child.send(
             CollectorSetup(
                 config_path=self._config_path, records=self._records, board=self._descriptor
             )
         )
+
+    def _listen(self, child: Child[FromCollector]) -> None:
+        self._child = child
+        self.ready = self._finishing = False
+        self._reactor.add(child, self._hear, lambda how: self._bury(child, how))
 
     def _hear(self, message: FromCollector) -> None:
         if isinstance(message, Ready):

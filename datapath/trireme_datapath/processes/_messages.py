@@ -143,6 +143,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
         slots: Every slot; it is told later which one is its own.
         statistics: The kernel's table of queues, inherited open; -1 where it cannot be read.
         dns: How look-ups of names are observed, None if they are not.
+        counter_report_seconds: How often counters are reported, 0 for never.
     """
 
     policy: Policy
@@ -155,6 +156,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
     slots: tuple[Slot, ...]
     statistics: int
     dns: DNSLimits | None = None
+    counter_report_seconds: float = 0
 
 
 class Take(_Message, frozen=True, kw_only=True, gc=False):

@@ -48,6 +48,11 @@ class Gatherings(Generic[AnswerT]):
         self._open: dict[int, Gathering[AnswerT]] = {}
         self._last = 0
 
+    @property
+    def any_open(self) -> bool:
+        """Whether a question is not answered yet."""
+        return bool(self._open)
+
     def begin(
         self,
         asked: Iterable[Hashable],

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import enum
 import os
+import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from trireme_datapath.backends.netlink import NetlinkQueue
 from trireme_datapath.processes._board import EnforcerBoard
 from trireme_datapath.processes._messages import HeldQueue, Settle, Slot, Take
 from trireme_datapath.processes._record_link import open_record_link
+from trireme_datapath.processes._state import EnforcerState, PostState
 
 if TYPE_CHECKING:
-    from trireme_datapath.backends.netlink import NetlinkQueue
+    from typing import Self
+
+    from trireme_datapath.backends.netlink import QueueSettings
     from trireme_datapath.processes._child import Child
     from trireme_datapath.processes._messages import FromEnforcer
 
@@ -60,6 +65,16 @@ class Enforcement:
         self.post: Post | None = None
         self.told = self.expects = False
 
+    def state(self) -> EnforcerState:
+        """Say what the next program has to know of it."""
+        return EnforcerState(
+            child=self.child.state(),
+            duty=self.duty.value,
+            slot=-1 if self.post is None else self.post.number,
+            revision=self.revision,
+            counters=self.counters,
+        )
+
     def enter(self, duty: Duty) -> None:
         """Do something else from now on."""
         self.duty = duty
@@ -95,11 +110,52 @@ class Post:
         accounting: bool,
     ) -> None:
         """Open the way for records."""
+        writer, reader = open_record_link(record_buffer_bytes)
+        self._begin(number, queues, writer, reader, EnforcerBoard.make(), accounting=accounting)
+
+    @classmethod
+    def resumed(cls, state: PostState, settings: QueueSettings) -> Self:
+        """Go on with a slot of the program of before.
+
+        Raises:
+            DatapathError: A descriptor is not what it should be.
+        """
+        self = cls.__new__(cls)
+        slot = state.slot
+        queues = [
+            NetlinkQueue.from_socket(one.descriptor, one.number, settings) for one in slot.queues
+        ]
+        writer, reader = socket.socket(fileno=slot.records), socket.socket(fileno=state.reader)
+        self._begin(slot.number, queues, writer, reader, slot.board, accounting=slot.accounting)
+        self.past.update(state.past)
+        self.deaths, self.changes = state.deaths, state.changes
+        return self
+
+    def state(self) -> PostState:
+        """Say what the next program has to know of it."""
+        return PostState(
+            slot=self.slot,
+            reader=self.reader.fileno(),
+            past=dict(self.past),
+            deaths=self.deaths,
+            changes=self.changes,
+        )
+
+    def _begin(
+        self,
+        number: int,
+        queues: list[NetlinkQueue],
+        writer: socket.socket,
+        reader: socket.socket,
+        board: int,
+        *,
+        accounting: bool,
+    ) -> None:
         self.number = number
         self.queues = queues
-        self._writer, self.reader = open_record_link(record_buffer_bytes)
-        self._board_descriptor = EnforcerBoard.make()
-        self.board = EnforcerBoard(self._board_descriptor)
+        self._writer, self.reader = writer, reader
+        self._board_descriptor = board
+        self.board = EnforcerBoard(board)
         self._accounting = accounting
         self.enforcer: Enforcement | None = None
         self.past: Counter[str] = Counter()

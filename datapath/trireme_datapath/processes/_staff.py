@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from trireme_datapath.processes._child import start_child
+from trireme_datapath.processes._child import Child, start_child
 from trireme_datapath.processes._messages import (
     Anticipate,
     Anticipating,
@@ -31,7 +31,7 @@ from trireme_datapath.processes._messages import (
 from trireme_datapath.processes._post import Duty, Enforcement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trireme_datapath.policy.model import Policy
     from trireme_datapath.processes._child import Reactor
     from trireme_datapath.processes._post import Post
+    from trireme_datapath.processes._state import EnforcerState
 
 __all__ = ["Staff"]
 
@@ -49,6 +50,7 @@ _PREPARING_NS: Final = 120 * _SECOND_NS  # a large policy on a small machine
 _LONGEST_PAUSE: Final = 5.0
 _SHORTEST_PAUSE: Final = 0.1
 _NO_REQUEST: Final = -1
+_DECODER: Final[msgspec.msgpack.Decoder[FromEnforcer]] = msgspec.msgpack.Decoder(FromEnforcer)
 
 
 class Staff:
@@ -205,25 +207,39 @@ class Staff:
             old[0].enter(Duty.RELEASED)
             old[0].child.send(Release(drain=False))
 
+    def resume(self, states: Iterable[EnforcerState], generation: int) -> None:
+        """Go on with the enforcers of the program of before."""
+        self.generation = generation
+        for state in states:
+            one = Enforcement(Child.resumed(state.child, _DECODER))
+            one.enter(Duty(state.duty))
+            one.revision, one.counters = state.revision, state.counters
+            if state.slot >= 0:
+                one.post = post = self._posts[state.slot]
+                if one.duty is not Duty.RELEASED:
+                    post.enforcer = one
+            self._listen(one)
+
     def _start(self) -> None:
         setup = self._setup(self.policy.policy)
         descriptors = [fd for slot in setup.slots for fd in slot.descriptors]
         if setup.statistics >= 0:
             descriptors.append(setup.statistics)
-        decoder: msgspec.msgpack.Decoder[FromEnforcer] = msgspec.msgpack.Decoder(FromEnforcer)
         child = start_child(
             "enforcer",
-            decoder,
+            _DECODER,
             descriptors,
             log=self._log_words,
             generation=self.generation,
         )
-        one = Enforcement(child)
+        self._listen(Enforcement(child))
+        child.send(setup)
+
+    def _listen(self, one: Enforcement) -> None:
         self._staff.append(one)
         self._reactor.add(
-            child, lambda message: self._hear(one, message), lambda how: self._bury(one, how)
+            one.child, lambda message: self._hear(one, message), lambda how: self._bury(one, how)
         )
-        child.send(setup)
 
     def _bury(self, one: Enforcement, how: str) -> None:
         self._staff.remove(one)

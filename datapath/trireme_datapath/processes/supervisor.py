@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -18,10 +19,18 @@ from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._control import TreeControl
+from trireme_datapath.processes._exchange import (
+    Exchange,
+    exec_program,
+    probe_program,
+    signals_held,
+)
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import Reload
+from trireme_datapath.processes._state import SupervisorState
 from trireme_datapath.processes._tree import Tree
 
 if TYPE_CHECKING:
@@ -34,16 +43,18 @@ if TYPE_CHECKING:
     from trireme_collector.control import AgentStatus, CommandTable
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.processes._tree import Account
+    from trireme_datapath.processes._ledger import Account
 
 __all__ = ["Supervisor"]
 
 _SECOND_NS: Final = 1_000_000_000
+_ANSWER_SECONDS: Final = 5.0
 _START_SECONDS: Final = 120.0
 _RELEASE_SECONDS: Final = 5.0
-_EXCHANGE_SECONDS: Final = 60.0
 _CLOSE_SECONDS: Final = 5.0
 _AFTER_DEADLINE_SECONDS: Final = 12.0
+# What was built by these keys outlives a planned restart.
+_FIXED: Final = ("control", "datapath.", "processes")
 _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
 
 
@@ -63,6 +74,7 @@ class Supervisor:
         config: The configuration.
         remove_rules: Remove the rules at the end, whatever the configuration says.
         log: How children log: ``json`` or ``text``, and ``color`` or ``plain``.
+        state: What the program of before left, if this one takes its place.
 
     Attributes:
         policy: The policy in force.
@@ -78,6 +90,7 @@ class Supervisor:
         *,
         remove_rules: bool = False,
         log: tuple[str, str] = ("text", "plain"),
+        state: SupervisorState | None = None,
     ) -> None:
         """Read the policy; open and start nothing."""
         self._config = config
@@ -85,19 +98,25 @@ class Supervisor:
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
         self._log_words = log
         self.files = AgentFiles(config)
-        self.policy = self.files.load_policy()
-        self._policy_since_ns = time.time_ns()
-        self.refused: tuple[str, ...] = ()
+        self._state = state
+        if state is None:
+            self.policy = self.files.load_policy()
+            self._policy_since_ns = time.time_ns()
+            self.refused: tuple[str, ...] = ()
+        else:
+            self.policy = compile_policy(state.policy)
+            self._policy_since_ns, self.refused = state.policy_since_ns, state.refused
         self._rules = self._rules_of(self.policy)
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
-        self._notifier = ServiceNotifier()
+        self._remove_rules_asked = remove_rules
+        self._notifier = ServiceNotifier(os.environ if state is None else dict(state.notifier))
         self._next_alive_ns = 0
         self.tree: Tree | None = None
         self._jobs: deque[Callable[[], None]] = deque()
         self._reload: Reload | None = None
         self._restarts: list[Future[RestartResult]] = []
         self._stopping = False
-        self._reload_asked = self._restart_asked = False
+        self._reload_asked = self._restart_asked = self._exec_asked = False
         self._close_seconds = _CLOSE_SECONDS
         self._control = TreeControl(config.settings.control, self)
 
@@ -113,6 +132,8 @@ class Supervisor:
             ConfigError: An output, the control socket or the address of the metrics cannot be used.
             DatapathError: The queue or the rules are refused; the subclass says why.
         """
+        if self._state is not None:
+            return self._resume(self._state)
         user = self._config.settings.processes.user
         try:
             self._control.open()
@@ -125,7 +146,7 @@ class Supervisor:
             self._check_capacity(tree)
             if self._settings.rules.install:
                 self._rules.install()
-            tree.keeper.feed(tree.feed())
+            tree.keeper.feed(tree.ledger.feed())
         except BaseException:
             self._control.close()
             if self.tree is not None:
@@ -144,6 +165,19 @@ class Supervisor:
             policy_revision=self.policy.revision,
             rules="installed" if self._settings.rules.install else "not ours",
         )
+        self._notifier.ready(self._sentence())
+        return self
+
+    def _resume(self, state: SupervisorState) -> Self:
+        """Go on with everything that the program of before held."""
+        keep_only(_OURS, inherit=True)
+        self.tree = tree = Tree(self._config, self.policy, self._log_words, state)
+        tree.turned = self._run_jobs
+        if tree.told(self.policy.policy) != state.setup:
+            tree.staff.exchange_all()
+        self._control.resume(state.control)
+        self._control.start()
+        self._log.info("program_exchanged", version=trireme_collector.__version__)
         self._notifier.ready(self._sentence())
         return self
 
@@ -222,7 +256,7 @@ class Supervisor:
 
         def job() -> None:
             if self.tree is not None:
-                self.tree.look(answer, patience_seconds)
+                self.tree.ledger.look(answer, patience_seconds)
 
         self._post(job)
         return future
@@ -285,7 +319,10 @@ class Supervisor:
             self._begin_reload(Future())
         if self._restart_asked and self._reload is None:
             self._restart_asked = False
-            self._exchange(tree)
+            self._exec_asked = self._exchange(tree)
+        if self._exec_asked and self._reload is None and not self._jobs:
+            self._exec_asked = False
+            self._give_place(tree)
 
     def _begin_reload(self, future: Future[ReloadResult]) -> None:
         tree = self.tree
@@ -336,37 +373,69 @@ class Supervisor:
         rules = rules_of(self._settings, policy).rules
         return KernelRules(replace(rules, queues=self._config.settings.processes.workers))
 
-    def _exchange(self, tree: Tree) -> None:
-        """Exchange every process: first those that judge, one by one, then the collectors."""
+    def _exchange(self, tree: Tree) -> bool:
+        """Exchange every child: first those that judge, one by one, then the collectors.
+
+        Returns:
+            Whether the supervisor itself may give its place to the program as it is now.
+        """
         futures, self._restarts = self._restarts, []
         self._log.info("restart_begins")
+        try:
+            changed = self.files.read_again().restart_needed
+        except TriremeError as error:
+            self._log.error("restart_refused", reason=str(error))
+            for future in futures:
+                future.set_exception(error)
+            return False
         self._notifier.reloading()
-        before = sum(post.changes for post in tree.posts)
-        for post in tree.posts:
-            post.longest_pause_ns = 0
-        tree.staff.exchange_all()
-        done = tree.wait(lambda: tree.staff.complete or self._stopping, _EXCHANGE_SECONDS)
-        old = tree.keeper.pid
-        if not self._stopping:
-            tree.keeper.exchange(self._close_seconds)
-            done &= tree.wait(
-                lambda: self._stopping or (tree.keeper.ready and tree.keeper.pid != old),
-                _EXCHANGE_SECONDS,
-            )
-        pause_ms = max((post.longest_pause_ns for post in tree.posts), default=0) / 1e6
-        result = RestartResult(
-            enforcers=sum(post.changes for post in tree.posts) - before,
-            longest_pause_ms=round(pause_ms, 3),
-            program_version=trireme_collector.__version__,
-        )
-        self._log.info("restarted", complete=done, longest_pause_ms=result.longest_pause_ms)
+        result = Exchange(tree, self._close_seconds, lambda: self._stopping).run()
         for future in futures:
-            if done:
+            if isinstance(result, RestartResult):
                 future.set_result(result)
             else:
-                msg = "not every process could be exchanged: those of before go on; see the log"
-                future.set_exception(DatapathError(msg))
+                future.set_exception(result)
         self._notifier.ready(self._sentence())
+        fixed = [key for key in changed if key.startswith(_FIXED)]
+        if fixed:
+            self._log.warning("restart_incomplete", keys=fixed, remedy="stop it and start it anew")
+        return isinstance(result, RestartResult) and not fixed and not self._stopping
+
+    def _give_place(self, tree: Tree) -> None:
+        """Run the program as it is installed now in our place; the children notice nothing."""
+        problem = probe_program(str(self._config.path))
+        if problem:
+            self._log.error("program_kept", reason=problem)
+            return
+        tree.wait(lambda: not tree.gatherings.any_open, _ANSWER_SECONDS)
+        held = self._control.hand_over()
+        with signals_held():
+            if not (self._stopping or self._reload_asked):
+                try:
+                    exec_program(self._leave(tree, held), self._log_words)
+                except OSError as error:
+                    self._log.error("program_kept", reason=str(error))
+        # Still here: something else came first, or it is impossible.
+        self._control.resume(held)
+        self._control.start()
+
+    def _leave(self, tree: Tree, control: tuple[int, int] | None) -> SupervisorState:
+        return SupervisorState(
+            config_path=str(self._config.path),
+            remove_rules=self._remove_rules_asked,
+            log=self._log_words,
+            policy=self.policy.policy,
+            policy_since_ns=self._policy_since_ns,
+            refused=self.refused,
+            posts=tuple(post.state() for post in tree.posts),
+            enforcers=tuple(one.state() for one in tree.staff.all),
+            keeper=tree.keeper.state(),
+            statistics=tree.statistics,
+            control=control,
+            notifier=self._notifier.variables(),
+            generation=tree.staff.generation,
+            setup=tree.told(self.policy.policy),
+        )
 
     def _check_capacity(self, tree: Tree) -> None:
         asked = self._settings.queue_length
@@ -396,8 +465,8 @@ class Supervisor:
         in_place = self._settings.rules.install
         if in_place and self._remove_at_stop:
             in_place = not self._remove_rules()
-        counters = dict(tree.counters())
-        lost = sum(queue.dropped_full + queue.dropped_socket for queue in tree.queues())
+        counters = dict(tree.ledger.counters())
+        lost = sum(queue.dropped_full + queue.dropped_socket for queue in tree.ledger.queues())
         tree.keeper.stop(self._close_seconds)
         patience = self._close_seconds + _AFTER_DEADLINE_SECONDS
         tree.wait(lambda: not tree.keeper.running, patience)
@@ -425,7 +494,7 @@ class Supervisor:
         """Say what is known when the process of the collectors did not end as it should."""
         status = tree.keeper.last or self.empty_records()
         names = tuple(account.name for account in status.collectors)
-        waiting = tree.crossing().waiting
+        waiting = tree.ledger.crossing().waiting
         return ShutdownReport(
             complete=False, undelivered=waiting, spooled=0, stuck=names, status=status
         )
