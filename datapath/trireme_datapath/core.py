@@ -16,6 +16,7 @@ from trireme_datapath.units import Way, Ways
 if TYPE_CHECKING:
     from trireme_collector.records import FlowDropReason, FlowRecord
     from trireme_datapath.accounting import ConnectionAccount
+    from trireme_datapath.counters import CounterReporter
     from trireme_datapath.dns_observer import DNSObserver
     from trireme_datapath.judgement import FlowTuple
     from trireme_datapath.packets import QueuedPacket
@@ -51,6 +52,7 @@ class EngineCore:
         counted: Whether the kernel counts the packets of accepted flows.
         account: The account of what they carried, if one is kept.
         dns: Who looks at DNS, if somebody does.
+        counting: Who reports the counters, if somebody does.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class EngineCore:
         self.counted = False
         self.account: ConnectionAccount | None = None
         self.dns: DNSObserver | None = None
+        self.counting: CounterReporter | None = None
         self._refuse_mark = refuse_mark
         self._accept_mark = accept_mark
         self._origins: dict[tuple[int, str, str, int, bool], Origin] = {}
@@ -167,6 +170,8 @@ class EngineCore:
     def report(self, ruling: Ruling) -> FlowRecord:
         """Make the record of the flows that were opened under a ruling, and count them."""
         self.counters["flows_rejected" if ruling.denied else "flows_accepted"] += ruling.count
+        if self.counting is not None:
+            self.counting.judged(ruling)
         return ruling.take_record()
 
     def follow_tcp(self, flow: Flow, key: bytes, flags: int) -> Flow | None:

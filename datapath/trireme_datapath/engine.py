@@ -19,6 +19,7 @@ from trireme_collector.records import FlowDropReason
 from trireme_datapath.accounting import AccountLimits, ConnectionAccount
 from trireme_datapath.batch import BatchDoor
 from trireme_datapath.core import EngineCore
+from trireme_datapath.counters import COUNTER_INTERVAL_SECONDS, CounterReporter
 from trireme_datapath.dns_observer import DNSLimits, DNSObserver
 from trireme_datapath.flows import Flow, FlowState, reverse_key
 from trireme_datapath.fragments import FragmentTable
@@ -160,6 +161,12 @@ class Engine:
 
         Call it after each drained batch and at least once a second.
         """
+        records = self._gather(now_ns)
+        if self._core.counting is not None:
+            records += self._core.counting.take_records(now_ns)
+        return records
+
+    def _gather(self, now_ns: int) -> list[Record]:
         self.flows.sweep(now_ns)
         records = self._batch.take_records()
         if self._core.account is not None:
@@ -170,10 +177,27 @@ class Engine:
 
     def take_last_records(self, now_ns: int) -> list[Record]:
         """Give the records that were gathered, and those that would have come later; at the end."""
-        records = self.take_records(now_ns)
+        records = self._gather(now_ns)
         if self._core.dns is not None:
             records += self._core.dns.take_last_records(now_ns)
+        if self._core.counting is not None:
+            records += self._core.counting.take_all(now_ns)
         return records
+
+    def report_counters(
+        self,
+        read_queue: Callable[[], Mapping[str, int]] = dict,
+        *,
+        interval_seconds: float = COUNTER_INTERVAL_SECONDS,
+    ) -> None:
+        """Report what is counted, for each unit and in all, every so often and at the end.
+
+        Args:
+            read_queue: Gives the kernel's own totals of the queue, for example from
+                `queue_totals`; called when a report is made.
+            interval_seconds: How often.
+        """
+        self._core.counting = CounterReporter(self.counters, read_queue, interval_seconds)
 
     def observe_dns(self, limits: DNSLimits = _DEFAULT_DNS) -> None:
         """Report which names the units look up, and learn what names in rules stand for.

@@ -20,6 +20,7 @@ from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
+from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
 
@@ -103,6 +104,10 @@ class Agent:
         )
         if settings.dns.enabled:
             self.engine.observe_dns(settings.dns.limits)
+        if settings.counter_report_seconds:
+            self.engine.report_counters(
+                self._queue_totals, interval_seconds=settings.counter_report_seconds
+            )
         self.pipeline: Pipeline = config.pipeline()
         self._watch = AgentWatch(config.settings.metrics, self.pipeline, self.engine)
         self._own_rules = rules is None
@@ -238,6 +243,10 @@ class Agent:
     def held_queue(self) -> tuple[int, PacketBackend | None]:
         """Give the number of the queue, and what holds it while it is held."""
         return self._settings.queue, self._backend
+
+    def _queue_totals(self) -> dict[str, int]:
+        statistics = None if self._backend is None else self._backend.statistics()
+        return queue_totals(statistics, self.engine.counters["packets"])
 
     def _wake(self) -> None:
         if self._datapath is not None:

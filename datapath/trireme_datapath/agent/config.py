@@ -150,6 +150,8 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         rules: The kernel rules that queue packets.
         limits: How much the engine may hold.
         accounting: What is reported of accepted connections after their first packet.
+        dns: What is reported of names that are looked up.
+        counter_report_seconds: How often the counters are reported, and at the end; 0 for never.
     """
 
     policy: Annotated[str, _PATH]
@@ -169,6 +171,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rules: RulesConfig = RulesConfig()
     limits: EngineLimits = EngineLimits()
     accounting: AccountingConfig = AccountingConfig()
+    counter_report_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
 
 
 class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

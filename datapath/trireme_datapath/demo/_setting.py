@@ -32,6 +32,7 @@ checkpoint_seconds = 0
 
 [datapath]
 policy = '{policy}'
+counter_report_seconds = 0
 backend = "{backend}"
 refuse = {refuse}
 

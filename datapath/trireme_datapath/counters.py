@@ -1,0 +1,233 @@
+"""Counter reports: what was counted for each processing unit, and for nobody in particular.
+
+Trireme's table of counters comes first, in its order and with its zeros, so that who reads them by
+place or by name finds them. What the agent's own kind of judgement counts stands behind. Every
+report says what was counted since the one before, so the reports add up to the totals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Totals
+from typing import TYPE_CHECKING, Final
+
+from trireme_collector.records import (
+    Counter,
+    CounterReport,
+    Direction,
+    EndPointType,
+    FlowDropReason,
+)
+from trireme_datapath.identity import TCP, UDP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trireme_collector.records import Record
+    from trireme_datapath.backends.netlink import QueueStatistics
+    from trireme_datapath.rulings import Ruling
+
+__all__ = [
+    "AGENT_COUNTERS",
+    "COUNTER_INTERVAL_SECONDS",
+    "TRIREME_COUNTERS",
+    "CounterReporter",
+    "queue_totals",
+]
+
+COUNTER_INTERVAL_SECONDS: Final = 30.0
+"""How often Trireme reports."""
+
+TRIREME_COUNTERS: Final = (
+    "UNKNOWNERROR",
+    "INVALIDNETSTATE",
+    "NONPUTRAFFIC",
+    "SYNNOTSEEN",
+    "CONNECTIONNOTFOUND",
+    "REJECTEDPACKET",
+    "TCPAUTHENTICATIONOPTIONNOTFOUND",
+    "INVALIDCONNECTIONSTATE",
+    "MARKNOTFOUND",
+    "PORTNOTFOUND",
+    "CONTEXTNOTFOUND",
+    "INVALIDPROTOCOL",
+    "PREPROCESSINGFAILED",
+    "POSTPROCESSINGFAILED",
+    "ACLSYNDROPPED",
+    "SYNDROPPEDNOCLAIMS",
+    "SYNDROPPEDINVALIDTOKEN",
+    "SYNDROPPEDAUTHOPTIONNOTFOUND",
+    "SYNDROPPEDINVALIDFORMAT",
+    "SYNDROPPEDPOLICY",
+    "UNEXPECTEDSYNACK",
+    "DEADPUSYNACK",
+    "SYNACKDROPPEDINVALIDTOKEN",
+    "SYNACKDROPPEDBADCLAIMS",
+    "SYNACKDROPPEDNOCLAIMS",
+    "SYNACKAUTHOPTIONNOTFOUND",
+    "SYNACKDROPPEDINVALIDFORMAT",
+    "SYNACKDROPPEDCLAIMSMISMATCH",
+    "SYNACKDROPPEDPOLICY",
+    "ERRSYNACKDROPPEDEXTERNALSERVICE",
+    "ACKDROPPEDPOLICY",
+    "ACKDROPPEDAUTHOPTIONNOTFOUND",
+    "ACKDROPPEDSIGVALIDATIONFAILED",
+    "ACKDROPPEDINVALIDFORMAT",
+    "ACKDROPPEDUNKNOWNCONNSTATE",
+    "SYNUNEXPECTEDPACKET",
+    "CONNECTIONSPROCESSED",
+    "ENCRCONNECTIONSPROCESSED",
+    "UDPINVALIDNETSTATE",
+    "UDPDROPSYNACK",
+    "UDPDROPFIN",
+    "UDPDROPPACKET",
+    "UDPPREPROCESSINGFAILED",
+    "UDPREJECTED",
+    "UDPPOSTPROCESSINGFAILED",
+    "UDPDROPNOCONNECTION",
+    "UDPSYNINVALIDTOKEN",
+    "UDPSYNMISSINGCLAIMS",
+    "UDPSYNDROPPEDPOLICY",
+    "UDPSYNACKBADCLAIMS",
+    "UDPSYNACKMISSINGCLAIMS",
+    "UDPSYNACKPOLICY",
+    "UDPACKINVALIDSIGNATURE",
+    "UDPCONNECTIONSPROCESSED",
+    "UDPCONTEXTIDNOTFOUND",
+    "UDPDROPQUEUEFULL",
+    "UDPDROPINNFQUEUE",
+    "UDPSYNDROPPED",
+    "DUPLICATEHANDSHAKEACKDROP",
+)
+"""The counters of Trireme in their order; those about identity tokens stay 0 here."""
+
+AGENT_COUNTERS: Final = (
+    "packets",
+    "packets_denied",
+    "packets_dropped",
+    "packets_dropped_observed",
+    "packets_unmatched_accepted",
+    "flows_accepted",
+    "flows_rejected",
+    "packet_reports_suppressed",
+    "queue_received",
+    "queue_dropped_full",
+    "queue_dropped_socket",
+    "queue_unjudged",
+)
+"""Counters of the agent that every report on nobody in particular has; others follow by name."""
+
+_UNIT_COUNTERS: Final = ("flows_accepted", "flows_rejected")
+# What the engine counts is what Trireme calls so.
+_SAME: Final = {
+    "NONPUTRAFFIC": "packets_unmatched_accepted",
+    "REJECTEDPACKET": "packets_denied",
+    "CONTEXTNOTFOUND": "dropped_context",
+}
+_SECOND_NS: Final = 1_000_000_000
+
+
+def queue_totals(statistics: QueueStatistics | None, judged: int) -> dict[str, int]:
+    """Name the kernel's own totals about a queue.
+
+    Args:
+        statistics: The totals, None where they cannot be read.
+        judged: How many packets of the queue were judged.
+    """
+    if statistics is None:
+        return {}
+    gone = statistics.last_packet_id - statistics.waiting - statistics.user_dropped
+    return {
+        # A packet that finds the queue full gets no number.
+        "queue_received": statistics.last_packet_id + statistics.dropped,
+        "queue_dropped_full": statistics.dropped,
+        "queue_dropped_socket": statistics.user_dropped,
+        "queue_unjudged": gone - judged,
+    }
+
+
+class CounterReporter:
+    """Makes the reports of one engine.
+
+    Args:
+        totals: The counters of the engine, which only rise.
+        read_queue: Gives the kernel's own totals about the queue, by our names; those that are
+            not known are left out.
+        interval_seconds: How often.
+    """
+
+    def __init__(
+        self,
+        totals: Mapping[str, int],
+        read_queue: Callable[[], Mapping[str, int]],
+        interval_seconds: float = COUNTER_INTERVAL_SECONDS,
+    ) -> None:
+        """Count from here."""
+        self._totals = totals
+        self._read_queue = read_queue
+        self._interval_ns = round(interval_seconds * _SECOND_NS)
+        self._due_ns = 0
+        self._reported: dict[str, int] = {}
+        self._units: dict[tuple[str, str], Totals[str]] = {}
+
+    def judged(self, ruling: Ruling) -> None:
+        """Count the flows of a ruling for the unit that judged them; before they are reported."""
+        outcome = ruling.outcome
+        key = (outcome.namespace, outcome.context_id)
+        unit = self._units.get(key)
+        if unit is None:
+            unit = self._units[key] = Totals()
+        unit["flows_rejected" if ruling.denied else "flows_accepted"] += ruling.count
+        name = _trireme_name(ruling)
+        if name:
+            unit[name] += ruling.count
+
+    def take_records(self, now_ns: int) -> list[Record]:
+        """Give the reports, when it is time."""
+        if not self._due_ns or self._due_ns - now_ns > self._interval_ns:  # the clock was set back
+            self._due_ns = now_ns + self._interval_ns
+        if now_ns < self._due_ns:
+            return []
+        self._due_ns = now_ns + self._interval_ns
+        return self.take_all(now_ns)
+
+    def take_all(self, now_ns: int) -> list[Record]:
+        """Give the reports now."""
+        units, self._units = self._units, {}
+        records: list[Record] = [
+            CounterReport(
+                namespace=namespace,
+                context_id=context_id,
+                counters=tuple(
+                    Counter(name=name, value=counted[name])
+                    for name in (*TRIREME_COUNTERS, *_UNIT_COUNTERS)
+                ),
+                timestamp_ns=now_ns,
+            )
+            for (namespace, context_id), counted in units.items()
+        ]
+        totals = {**self._totals, **self._read_queue()}
+        values = {name: value - self._reported.get(name, 0) for name, value in totals.items()}
+        self._reported = totals
+        for name, ours in _SAME.items():
+            values[name] = values.get(ours, 0)
+        first = (*TRIREME_COUNTERS, *AGENT_COUNTERS)
+        names = (*first, *sorted(values.keys() - set(first)))
+        counters = tuple(Counter(name=name, value=values.get(name, 0)) for name in names)
+        records.append(CounterReport(counters=counters, timestamp_ns=now_ns))
+        return records
+
+
+def _trireme_name(ruling: Ruling) -> str:
+    """Name the counter of Trireme that a judgement belongs to, empty when there is none."""
+    protocol, outcome = ruling.protocol, ruling.outcome
+    if not ruling.denied:
+        return {TCP: "CONNECTIONSPROCESSED", UDP: "UDPCONNECTIONSPROCESSED"}.get(protocol, "")
+    if outcome.drop_reason == FlowDropReason.INVALID_STATE:
+        return "INVALIDCONNECTIONSTATE"
+    if protocol == UDP:
+        return "UDPSYNDROPPEDPOLICY"
+    if protocol != TCP:
+        return ""
+    outward = outcome.direction is Direction.EGRESS
+    external = outcome.server[1] is EndPointType.EXTERNAL_IP
+    return "ACLSYNDROPPED" if outward and external else "SYNDROPPEDPOLICY"
