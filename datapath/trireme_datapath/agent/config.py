@@ -156,7 +156,6 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     policy: Annotated[str, _PATH]
     backend: BackendName = BackendName.NETLINK
-        dns: What is reported of names that are looked up.
     queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     opening_queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
@@ -171,20 +170,20 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rules: RulesConfig = RulesConfig()
     limits: EngineLimits = EngineLimits()
     accounting: AccountingConfig = AccountingConfig()
-    counter_report_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
-
-
-class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where decisions can be watched as they are made.
-
-    Attributes:
     dns: DNSConfig = DNSConfig()
+    counter_report_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
 
     @property
     def captured_bytes(self) -> int:
         """How many bytes of each packet the queue is asked for."""
         wants_more = self.dns.enabled and self.rules.mode is QueueMode.NEW
         return max(self.copy_range, self.dns.copy_range) if wants_more else self.copy_range
+
+
+class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where decisions can be watched as they are made.
+
+    Attributes:
         socket: The Unix socket that ``trireme-collector monitor --socket`` connects to; a
             relative path begins at the configuration file. Nothing is published without it.
         mode: The permissions of the socket. Who may write to it may watch.
