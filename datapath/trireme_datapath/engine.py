@@ -30,7 +30,7 @@ from trireme_datapath.reports import DropReporter
 from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from trireme_collector.records import Record
     from trireme_datapath.kernel.marks import ConnectionMark
