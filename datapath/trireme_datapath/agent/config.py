@@ -13,7 +13,6 @@ from trireme_datapath.dns_observer import DNSLimits
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
-from trireme_datapath.observer.config import ObserverConfig
 from trireme_datapath.processes.config import ProcessesConfig
 
 if TYPE_CHECKING:
