@@ -19,6 +19,7 @@ from trireme_collector.filters._expression import (
     parse_expression,
 )
 from trireme_collector.filters._fields import FieldKind, RecordField, record_fields
+from trireme_collector.filters._glob import compile_glob
 from trireme_collector.filters._record_filter import (
     DROPPED_FILTERED,
     DROPPED_SAMPLED,
@@ -44,6 +45,7 @@ __all__ = [
     "RecordFilter",
     "SampleConfig",
     "compile_expression",
+    "compile_glob",
     "parse_expression",
     "record_fields",
     "sample_hash",

@@ -18,11 +18,13 @@ from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
+from trireme_datapath.recorder.queue_feed import QueueFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +124,11 @@ class Agent:
         self._policy_since_ns = time.time_ns()
         self._jobs = LoopJobs()
         self._publisher = Publisher(config.settings.publish, config.resolve)
+        self._services = AgentServices(
+            config.settings.observer, node_name=self.pipeline.instance, resolve=config.resolve
+        )
+        recorder = config.settings.recorder
+        self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
 
     @property
@@ -146,19 +153,24 @@ class Agent:
             self._watch.open()
             self._control.open()
             self._publisher.open()
+            self._services.open()
+            self._feed.open()
             self._backend = self._open_backend(self._settings, self.engine)
+            self._feed.watch(self._backend)
             self._check_capacity(self._backend)
             self._follow_connections(self._backend)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
+            self._feed.close()
+            self._services.close()
             self._publisher.close()
             self._control.close()
             self._watch.close()
             self._close_backend()
             self.pipeline.close(0)
             raise
-        collector = self._publisher.before(self.pipeline)
+        collector = self._services.before(self._publisher.before(self.pipeline))
         source = self._accounting or self.engine
         self._datapath = DatapathLoop(self._backend, source, collector)
         self._watch.start(self._backend)
@@ -289,6 +301,7 @@ class Agent:
         """Reload if it was asked for; the loop calls this after each turn and never ends by it."""
         self._watch.turn()
         self._publisher.turn()
+        self._feed.turn()
         if self._reload_asked:
             self._reload_asked = False
             try:
@@ -345,6 +358,8 @@ class Agent:
 
     def _end(self) -> AgentReport:
         self._control.end()
+        self._feed.close()
+        self._services.close()
         self._publisher.close()
         self._watch.close()
         in_place = self._settings.rules.install

@@ -16,6 +16,7 @@ from trireme_collector.pipeline import (
 from trireme_datapath.agent._monitor_feed import MonitorFeed
 from trireme_datapath.agent._monitor_watch import MonitorWatch
 from trireme_datapath.agent._report import OutputError, records_summary
+from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.monitor.records import MonitorRecords, RecordSelection
 from trireme_datapath.monitor.sources import MonitorSocket
@@ -98,8 +99,12 @@ class MonitorAgent:
         )
         selection = RecordSelection(flows=settings.flows, packets=settings.packets)
         maker = MonitorRecords(profile=settings.profile, selection=selection)
-        self._feed = MonitorFeed(self._source, maker, link_names)
         self.pipeline: Pipeline = config.pipeline()
+        self._services = AgentServices(
+            config.settings.observer, node_name=self.pipeline.instance, resolve=config.resolve
+        )
+        see = None if self._services.observer is None else self._services.see
+        self._feed = MonitorFeed(self._source, maker, link_names, see)
         self._watch = MonitorWatch(config.settings.metrics, self.pipeline, self._feed, self._source)
         self._datapath: DatapathLoop | None = None
         self._reload_asked = False
@@ -118,8 +123,10 @@ class MonitorAgent:
             raise OutputError(str(error)) from error
         try:
             self._watch.open()
+            self._services.open()
             self._source.open()
         except BaseException:
+            self._services.close()
             self._watch.close()
             self.pipeline.close(0)
             raise
@@ -172,6 +179,7 @@ class MonitorAgent:
         return False
 
     def _end(self, datapath: DatapathLoop) -> MonitorAgentReport:
+        self._services.close()
         self._watch.close()
         self._source.close()
         report = MonitorAgentReport(

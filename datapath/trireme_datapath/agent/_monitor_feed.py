@@ -32,6 +32,7 @@ class MonitorFeed:
         source: The socket.
         maker: Makes the records.
         link_names: Gives the names of the host's interfaces by number.
+        see: Is shown every payload before it becomes records.
 
     Attributes:
         counters: ``messages`` that were read, ``records`` that they became, messages that are
@@ -44,6 +45,7 @@ class MonitorFeed:
         source: MonitorSocket,
         maker: MonitorRecords,
         link_names: Callable[[], Mapping[int, str]],
+        see: Callable[[Payload], None] | None = None,
     ) -> None:
         """Join the two; nothing is opened."""
         self.counters: Counter[str] = Counter(
@@ -52,6 +54,7 @@ class MonitorFeed:
         self._source = source
         self._maker = maker
         self._link_names = link_names
+        self._see = see
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.monitor")
         self._connections = 0
         self._names_ns = 0
@@ -94,7 +97,10 @@ class MonitorFeed:
                     self._note("malformed", 1, event.message)
                 else:
                     self._log.warning("monitor_disconnected", error=event.message)
-            elif event.type != PayloadType.SAMPLE:
+                continue
+            if self._see is not None:
+                self._see(event)
+            if event.type != PayloadType.SAMPLE:
                 counters["lost"] += event.lost
                 self._note("lost", event.lost, f"processor {event.cpu}")
             else:

@@ -13,7 +13,9 @@ from trireme_datapath.dns_observer import DNSLimits
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
 from trireme_datapath.kernel.rules import QueueMode, RuleHook
+from trireme_datapath.observer.config import ObserverConfig
 from trireme_datapath.processes.config import ProcessesConfig
+from trireme_datapath.recorder.config import RecorderConfig
 
 if TYPE_CHECKING:
     import os
@@ -204,12 +206,17 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
         datapath: How packets are received and judged.
         control: Where a running agent takes commands.
         publish: Where decisions can be watched.
+        recorder: How packets are recorded. An agent only hands over what it judges; the recorder
+            is a process of its own.
+        observer: Where the last flows can be asked for, and followed.
         processes: Which processes do it.
     """
 
     datapath: DatapathConfig
     control: ControlConfig = ControlConfig()
     publish: PublishConfig = PublishConfig()
+    recorder: RecorderConfig = RecorderConfig()
+    observer: ObserverConfig = ObserverConfig()
     processes: ProcessesConfig = ProcessesConfig()
 
 

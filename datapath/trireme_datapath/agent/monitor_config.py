@@ -10,6 +10,7 @@ import msgspec
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
 from trireme_collector.errors import TriremeError
 from trireme_collector.strict_toml import load_document
+from trireme_datapath.observer.config import ObserverConfig
 
 if TYPE_CHECKING:
     import os
@@ -62,10 +63,12 @@ class MonitorAgentConfiguration(
     Attributes:
         source: ``cilium-monitor``.
         monitor: What is read, and how.
+        observer: Where the last flows can be asked for, and followed.
     """
 
     source: SourceName
     monitor: MonitorSourceConfig = MonitorSourceConfig()
+    observer: ObserverConfig = ObserverConfig()
 
 
 def names_source(path: str | os.PathLike[str]) -> bool:

@@ -17,6 +17,7 @@ from trireme_collector.errors import ConfigError, DeliveryError, TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.agent import OutputError, load_agent_config
 from trireme_datapath.agent._publisher import Publisher
+from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import QueueStatistics
 from trireme_datapath.loop import dispatch
@@ -107,6 +108,9 @@ class CollectorProcess:
         self._pipeline: Pipeline = config.pipeline()
         self._watch = AgentWatch(settings.metrics, self._pipeline, self._datapath)
         self._publisher = Publisher(settings.publish, config.resolve)
+        self._services = AgentServices(
+            settings.observer, node_name=self._pipeline.instance, resolve=config.resolve
+        )
         try:
             self._pipeline.start()
         except (ConfigError, DeliveryError) as error:
@@ -114,10 +118,13 @@ class CollectorProcess:
         try:
             self._watch.open()
             self._publisher.open()
+            self._services.open()
         except BaseException:
             self._close(0)
             raise
-        self._collector: EventCollector = self._publisher.before(self._pipeline)
+        self._collector: EventCollector = self._services.before(
+            self._publisher.before(self._pipeline)
+        )
         self._board = CollectorBoard(setup.board)
         self._receivers = [
             RecordReceiver(
@@ -208,6 +215,7 @@ class CollectorProcess:
         self._ending = True
 
     def _close(self, deadline_seconds: float) -> ShutdownReport:
+        self._services.close()
         self._publisher.close()
         self._watch.close()
         return self._pipeline.close(deadline_seconds)

@@ -1,0 +1,379 @@
+"""What the values of one field of a filter want of a flow."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from trireme_datapath.observer._fields import child, integer, ports, protocol, text, texts
+from trireme_datapath.observer._labels import compile_selector
+from trireme_datapath.observer._patterns import compile_names, compile_node_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Flow: TypeAlias = Mapping[str, object]
+    Test: TypeAlias = Callable[[Flow], bool]
+    Values: TypeAlias = Sequence[object]
+
+__all__ = ["FilterError", "value_tests"]
+
+
+class FilterError(ValueError):
+    """A filter cannot be used; the message says why."""
+
+
+_DEFAULT_NAMESPACE: Final = "default"
+_LAYER4: Final[Mapping[str, tuple[str, ...]]] = {
+    "icmp": ("ICMPv4", "ICMPv6"),
+    "icmpv4": ("ICMPv4",),
+    "icmpv6": ("ICMPv6",),
+    "sctp": ("SCTP",),
+    "tcp": ("TCP",),
+    "udp": ("UDP",),
+}
+_LAYER7: Final = frozenset({"dns", "http", "kafka"})
+
+
+def value_tests(field: str, values: Values) -> Test:
+    """Make the test of a field with its values.
+
+    Raises:
+        FilterError: A value cannot be used.
+    """
+    try:
+        return _MAKERS[field](values)
+    except FilterError:
+        raise
+    except ValueError as error:
+        raise FilterError(f"invalid {field} in filter: {error}") from error
+
+
+def _equal(name: str) -> Callable[[Values], Test]:
+    """Compare a field of the flow itself; what is not there is 0, and has no text."""
+
+    def make(values: Values) -> Test:
+        wanted = frozenset(values)
+        return lambda flow: flow.get(name, 0) in wanted
+
+    return make
+
+
+def _reply(values: Values) -> Test:
+    wanted = frozenset(values)
+    return lambda flow: flow.get("is_reply") in wanted
+
+
+def _addresses(name: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        exact, networks = _split_addresses(values)
+
+        def test(flow: Flow) -> bool:
+            address = text(child(flow, "IP"), name)
+            if not address:
+                return False
+            if address in exact:
+                return True
+            number = _parse_address(address) if networks else None
+            return number is not None and any(
+                number.version == network.version and number in network for network in networks
+            )
+
+        return test
+
+    return make
+
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _split_addresses(values: Values) -> tuple[frozenset[str], list[_Network]]:
+    exact: set[str] = set()
+    networks: list[_Network] = []
+    for value in values:
+        given = str(value)
+        address, slash, length = given.partition("/")
+        number = _parse_address(address)
+        if number is None:
+            what = "CIDR" if slash else "IP address"
+            raise FilterError(f"invalid {what} in filter: {given!r}")
+        if not slash:
+            # Flows have addresses in their shortest form.
+            exact |= {given, str(number)}
+            continue
+        if not (length.isascii() and length.isdigit() and int(length) <= number.max_prefixlen):
+            raise FilterError(f"invalid CIDR in filter: {given!r}")
+        networks.append(ipaddress.ip_network(f"{number}/{int(length)}", strict=False))
+    return frozenset(exact), networks
+
+
+def _parse_address(value: str) -> _Address | None:
+    if "%" in value:
+        return None
+    try:
+        number = ipaddress.ip_address(value)
+    except ValueError:
+        return None
+    mapped = getattr(number, "ipv4_mapped", None)
+    return mapped if isinstance(mapped, ipaddress.IPv4Address) else number
+
+
+def _named(side: str) -> Callable[[Values], Test]:
+    name_field = "name" if side.endswith("_service") else "pod_name"
+
+    def make(values: Values) -> Test:
+        wanted = [_namespaced(str(value)) for value in values]
+
+        def test(flow: Flow) -> bool:
+            end = child(flow, side)
+            namespace, name = text(end, "namespace"), text(end, name_field)
+            if not (namespace or name):
+                return False
+            return any(
+                name.startswith(prefix) and (spaces is None or namespace.strip("/") in spaces)
+                for spaces, prefix in wanted
+            )
+
+        return test
+
+    return make
+
+
+def _namespaced(value: str) -> tuple[tuple[str, ...] | None, str]:
+    """Read ``[NAMESPACE/][PREFIX]``; ``/PREFIX`` is of any namespace.
+
+    A namespace may have slashes itself; one in front of it makes no difference.
+    """
+    if not value:
+        raise FilterError("invalid filter, must be [namespace/][<name>], got an empty text")
+    namespace, slash, prefix = value.rpartition("/")
+    namespace = namespace.strip("/")
+    if not slash:
+        # A host has no namespaces unless somebody gives it some.
+        return (_DEFAULT_NAMESPACE, ""), value
+    return (namespace,) if namespace else None, prefix
+
+
+def _fqdn(name: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        fits = compile_names([str(value) for value in values])
+        return lambda flow: any(fits(one) for one in texts(flow, name))
+
+    return make
+
+
+def _labels(side: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        selectors = [compile_selector(str(value)) for value in values]
+
+        def test(flow: Flow) -> bool:
+            labels = texts(child(flow, side), "labels") if side else texts(flow, "node_labels")
+            return any(selector(labels) for selector in selectors)
+
+        return test
+
+    return make
+
+
+def _ports(index: int) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        wanted = frozenset(_port(str(value)) for value in values)
+
+        def test(flow: Flow) -> bool:
+            both = ports(flow)
+            return both is not None and both[index] in wanted
+
+        return test
+
+    return make
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 20 and int(value) <= 0xFFFF):
+        raise FilterError(f"invalid port {value!r}")
+    return int(value)
+
+
+def _protocols(values: Values) -> Test:
+    layer4: set[str] = set()
+    layer7: set[str] = set()
+    for value in values:
+        name = str(value).lower()
+        if name in _LAYER4:
+            layer4.update(_LAYER4[name])
+        elif name in _LAYER7:
+            layer7.add(name)
+        else:
+            raise FilterError(f"invalid protocol filter: unknown protocol: {value!r}")
+
+    def test(flow: Flow) -> bool:
+        if protocol(flow) in layer4:
+            return True
+        return not layer7.isdisjoint(child(flow, "l7"))
+
+    return test
+
+
+def _event_types(values: Values) -> Test:
+    wanted = [
+        (getattr(v, "type", 0), getattr(v, "match_sub_type", False), getattr(v, "sub_type", 0))
+        for v in values
+    ]
+
+    def test(flow: Flow) -> bool:
+        event = child(flow, "event_type")
+        kind, sub_type = integer(event, "type"), integer(event, "sub_type")
+        return any(
+            kind == want and (not narrow or sub_type == narrower)
+            for want, narrow, narrower in wanted
+        )
+
+    return test
+
+
+def _interfaces(values: Values) -> Test:
+    wanted = [(getattr(v, "index", 0), getattr(v, "name", "")) for v in values]
+
+    def test(flow: Flow) -> bool:
+        interface = child(flow, "interface")
+        index, name = integer(interface, "index"), text(interface, "name")
+        if not (index or name):
+            return False
+        return any(
+            (not number or number == index) and (not called or called == name)
+            for number, called in wanted
+        )
+
+    return test
+
+
+def _tcp_flags(values: Values) -> Test:
+    wanted = [
+        frozenset(name for name, on in value.items() if on)
+        for value in values
+        if isinstance(value, dict)
+    ]
+
+    def test(flow: Flow) -> bool:
+        layer = child(child(flow, "l4"), "TCP")
+        flags = layer.get("flags")
+        if not isinstance(flags, dict):
+            return False
+        return any(flags.keys() >= one for one in wanted)
+
+    return test
+
+
+def _identities(side: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        wanted = frozenset(values)
+        return lambda flow: integer(child(flow, side), "identity") in wanted
+
+    return make
+
+
+def _workloads(side: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        wanted = [(getattr(v, "name", ""), getattr(v, "kind", "")) for v in values]
+
+        def test(flow: Flow) -> bool:
+            found = child(flow, side).get("workloads")
+            return isinstance(found, list) and any(
+                (not name or text(one, "name") == name) and (not kind or text(one, "kind") == kind)
+                for one in found
+                for name, kind in wanted
+            )
+
+        return test
+
+    return make
+
+
+def _ip_versions(values: Values) -> Test:
+    wanted = frozenset(values)
+    return lambda flow: child(flow, "IP").get("ipVersion", 0) in wanted
+
+
+def _status_codes(values: Values) -> Test:
+    exact: set[str] = set()
+    prefixes: list[str] = []
+    for value in values:
+        given = str(value)
+        digits = given.removesuffix("+")
+        if not (digits.isascii() and digits.isdigit() and 1 <= len(digits) <= 3):
+            raise FilterError(f"invalid status code prefix: {given!r}")
+        if given.endswith("+"):
+            prefixes.append(digits)
+        else:
+            exact.add(given)
+
+    def test(flow: Flow) -> bool:
+        code = str(integer(child(child(flow, "l7"), "http"), "code") or "")
+        return bool(code) and (code in exact or any(code.startswith(one) for one in prefixes))
+
+    return test
+
+
+def _methods(values: Values) -> Test:
+    wanted = frozenset(str(value).upper() for value in values)
+    return lambda flow: text(child(child(flow, "l7"), "http"), "method").upper() in wanted
+
+
+def _headers(values: Values) -> Test:
+    wanted = frozenset((getattr(v, "key", ""), getattr(v, "value", "")) for v in values)
+
+    def test(flow: Flow) -> bool:
+        headers = child(child(flow, "l7"), "http").get("headers")
+        return isinstance(headers, list) and any(
+            (text(one, "key"), text(one, "value")) in wanted for one in headers
+        )
+
+    return test
+
+
+def _traces(values: Values) -> Test:
+    wanted = frozenset(values)
+    return lambda flow: text(child(child(flow, "trace_context"), "parent"), "trace_id") in wanted
+
+
+def _nodes(values: Values) -> Test:
+    fits = compile_node_names([str(value) for value in values])
+    return lambda flow: fits(text(flow, "node_name"))
+
+
+_MAKERS: Final[Mapping[str, Callable[[Values], Test]]] = {
+    "uuid": _equal("uuid"),
+    "source_ip": _addresses("source"),
+    "source_ip_xlated": _addresses("source_xlated"),
+    "source_pod": _named("source"),
+    "source_fqdn": _fqdn("source_names"),
+    "source_label": _labels("source"),
+    "source_service": _named("source_service"),
+    "source_workload": _workloads("source"),
+    "destination_ip": _addresses("destination"),
+    "destination_pod": _named("destination"),
+    "destination_fqdn": _fqdn("destination_names"),
+    "destination_label": _labels("destination"),
+    "destination_service": _named("destination_service"),
+    "destination_workload": _workloads("destination"),
+    "traffic_direction": _equal("traffic_direction"),
+    "verdict": _equal("verdict"),
+    "drop_reason_desc": _equal("drop_reason_desc"),
+    "interface": _interfaces,
+    "event_type": _event_types,
+    "http_status_code": _status_codes,
+    "protocol": _protocols,
+    "source_port": _ports(0),
+    "destination_port": _ports(1),
+    "reply": _reply,
+    "source_identity": _identities("source"),
+    "destination_identity": _identities("destination"),
+    "http_method": _methods,
+    "http_header": _headers,
+    "tcp_flags": _tcp_flags,
+    "node_name": _nodes,
+    "node_labels": _labels(""),
+    "ip_version": _ip_versions,
+    "trace_id": _traces,
+}

@@ -1,0 +1,67 @@
+"""Patterns of names: ``*`` stands for any letters, digits, dots, hyphens and underscores."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from trireme_collector.filters import compile_glob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["compile_names", "compile_node_names"]
+
+_PATTERN: Final = re.compile(r"[-a-z0-9_.*]+")
+_NAME: Final = re.compile(r"[-a-z0-9_.]*")
+_DEFAULT_CLUSTER: Final = "default"
+
+
+def compile_names(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Make patterns of domain names a function.
+
+    Raises:
+        ValueError: A pattern has characters that names have not.
+    """
+    tests = [compile_glob(_checked(pattern)) for pattern in patterns]
+
+    def fits(name: str) -> bool:
+        lowered = name.lower().rstrip(".")
+        return _NAME.fullmatch(lowered) is not None and any(test(lowered) for test in tests)
+
+    return fits
+
+
+def compile_node_names(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Make patterns ``[CLUSTER/][NODE]`` a function; an empty part is any.
+
+    Raises:
+        ValueError: A pattern has more than one slash, or other characters than names.
+    """
+    tests: list[tuple[Callable[[str], bool], Callable[[str], bool]]] = []
+    for pattern in patterns:
+        if pattern.count("/") > 1:
+            raise ValueError(f"too many slashes in pattern {pattern!r}")
+        cluster, slash, node = pattern.partition("/")
+        if not slash:
+            cluster, node = "", pattern
+        tests.append((compile_names([cluster or "*"]), compile_names([node or "*"])))
+
+    def fits(name: str) -> bool:
+        if not name:
+            return False
+        cluster, slash, node = name.partition("/")
+        if not slash:
+            cluster, node = _DEFAULT_CLUSTER, name
+        return any(first(cluster) and second(node) for first, second in tests)
+
+    return fits
+
+
+def _checked(pattern: str) -> str:
+    tidy = pattern.strip().lower().removesuffix(".")
+    if not tidy:
+        raise ValueError("empty pattern")
+    if not _PATTERN.fullmatch(tidy):
+        raise ValueError(f"invalid character in pattern {pattern!r}")
+    return tidy
