@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from trireme_collector.records import FlowDropReason
+from trireme_collector.records import Direction, FlowDropReason, PacketReport
 from trireme_datapath.accounting import AccountLimits, ConnectionAccount
 from trireme_datapath.batch import BatchDoor
 from trireme_datapath.core import EngineCore
@@ -28,6 +28,7 @@ from trireme_datapath.packet import Malformed, Packet, decode, decode_embedded
 from trireme_datapath.packets import Decision, QueuedPacket, Verdict
 from trireme_datapath.reports import DropReporter
 from trireme_datapath.rulings import Ruling
+from trireme_datapath.tracing import PacketTracer, TraceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -104,6 +105,7 @@ class Engine:
         self._fragments = FragmentTable(limits.max_fragments)
         self._reporter = DropReporter(limits.max_packet_reports_per_second)
         self.counters = self._core.counters
+        self._tracer = PacketTracer(self.counters)
         self.flows = self._core.flows
 
     @property
@@ -154,6 +156,8 @@ class Engine:
             The ids of the packets that are denied, and the positions of the rows that were not
             judged and have to go through `receive`.
         """
+        if self._tracer:
+            return [], list(range(len(list(rows))))
         return self._batch.receive(rows, lane, key, now_ns)
 
     def take_records(self, now_ns: int) -> list[Record]:
@@ -167,6 +171,8 @@ class Engine:
         return records
 
     def _gather(self, now_ns: int) -> list[Record]:
+        if self._tracer:
+            self._tracer.expire(now_ns)
         self.flows.sweep(now_ns)
         records = self._batch.take_records()
         if self._core.account is not None:
@@ -262,6 +268,13 @@ class Engine:
         if is_mapped(decoded.source, decoded.destination):
             return self._drop(packet, decoded, "mapped-address", now_ns)
         way = self._core.ways.find(packet.hook, packet.indev, packet.outdev, packet.mark)
+        if self._tracer:
+            return self._receive_traced(packet, decoded, way, now_ns)
+        return self._receive_decoded(packet, decoded, way, now_ns)
+
+    def _receive_decoded(
+        self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
+    ) -> Decision:
         if decoded.fragment_offset_bytes:
             denied = self._fragments.find(decoded, now_ns)
             if denied is None:
@@ -271,6 +284,66 @@ class Engine:
         if decoded.more_fragments:
             self._fragments.keep(decoded, denied=denied, now_ns=now_ns)
         return decision
+
+    def rule_of(self, packet: QueuedPacket) -> str:
+        """Give the rule that decides about the flow of a packet, empty when there is no flow.
+
+        Only looks: nothing is judged or remembered.
+        """
+        decoded = decode(packet.data, original_length=packet.original_length)
+        if isinstance(decoded, Malformed) or decoded.fragment_offset_bytes:
+            return ""
+        way = self._core.ways.find(packet.hook, packet.indev, packet.outdev, packet.mark)
+        protocol, key = decoded.protocol, flow_key(decoded)
+        flow = way.zone.table(protocol).get(key)
+        if flow is None:
+            flow = way.reverse_zone.table(protocol).get(reverse_key(protocol, key))
+        return "" if flow is None else flow.ruling.outcome.policy_id
+
+    def _receive_traced(
+        self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
+    ) -> Decision:
+        """Judge a packet while somebody is traced."""
+        decision = self._receive_decoded(packet, decoded, way, now_ns)
+        flow = self._flow_of(decoded, way)
+        units = way.units(decoded.source, decoded.destination)
+        if flow is not None and units == (None, None):  # only what its client sends has a mark
+            unit = self.policy.unit(flow.ruling.outcome.context_id)
+            sends = (flow.key == flow_key(decoded)) == (
+                flow.ruling.outcome.direction is Direction.EGRESS
+            )
+            units = (unit, None) if sends else (None, unit)
+        traces = tuple(
+            self._tracer.reports(packet, decoded, units, flow, decision, now_ns)
+        )
+        if not traces:
+            return decision
+        others = [one for one in decision.records if not isinstance(one, PacketReport)]
+        return structs.replace(decision, records=(*others, *traces))
+
+    def _flow_of(self, decoded: Packet, way: Way) -> Flow | None:
+        protocol, key = decoded.protocol, flow_key(decoded)
+        flow = way.zone.table(protocol).get(key)
+        if flow is None:
+            flow = way.reverse_zone.table(protocol).get(reverse_key(protocol, key))
+        return flow
+
+    def trace(self, unit_name: str, request: TraceRequest) -> str:
+        """Report on every packet of a unit that is queued, for a limited time.
+
+        Meanwhile all packets go through `receive`.
+
+        Args:
+            unit_name: The id or the context of the unit.
+            request: What is wanted, and until when.
+
+        Returns:
+            The context of the unit.
+
+        Raises:
+            LookupError: The policy in force has no such unit.
+        """
+        return self._tracer.trace(self.policy, unit_name, request)
 
     def _judge_packet(
         self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int

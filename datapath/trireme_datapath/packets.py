@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from trireme_collector.records import Record  # noqa: TC001  msgspec reads the annotation at run time
 
-__all__ = ["Decision", "Hook", "QueuedPacket", "Verdict"]
+__all__ = ["Decision", "Hook", "JudgedPackets", "QueuedPacket", "Verdict"]
 
 
 class Verdict(enum.IntEnum):
@@ -68,3 +70,8 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
     verdict: Verdict
     mark: int | None = None
     records: tuple[Record, ...] = ()
+
+
+JudgedPackets: TypeAlias = Callable[[Iterable[tuple[QueuedPacket, Verdict]], int], None]
+"""Looks at packets with their verdicts, after the kernel has them, and at the time; a backend
+calls it with each batch while somebody watches, and counts what it raises."""

@@ -30,17 +30,19 @@ from trireme_datapath.backends._netlink_codec import (
 )
 from trireme_datapath.backends._netlink_layout import PACKET_ID, Layout, discover, may_widen
 from trireme_datapath.backends._netlink_socket import NetlinkQueue, QueueSettings
+from trireme_datapath.backends._netlink_verdicts import read_verdicts
 from trireme_datapath.backends._queue_statistics import QueueStatistics, read_statistics
 from trireme_datapath.backends._receive_ring import ReceiveRing
 from trireme_datapath.packets import QueuedPacket, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from trireme_collector.records import Record
     from trireme_datapath.engine import Engine
     from trireme_datapath.lanes import FastRow, Lane
+    from trireme_datapath.packets import JudgedPackets
 
 __all__ = [
     "MAX_BATCHES",
@@ -112,11 +114,12 @@ class NetlinkBackend:
 
     Attributes:
         queue: The queue.
+        judged: Is shown every batch of packets with their verdicts, while somebody watches.
         counters: What was done: ``packets``, ``batches``, ``single_packets`` (judged by the
             general door), ``judge_errors`` (dropped because the engine raised),
             ``batch_errors`` (the engine raised on a batch, its packets were judged singly),
-            ``malformed_messages``, ``unknown_packet_ids`` (the kernel knew a verdict's packet no
-            more), ``kernel_errors``, ``receive_overruns``, ``send_errors``.
+            ``watcher_errors`` (`judged` raised), ``malformed_messages``,
+            ``unknown_packet_ids`` (the kernel knew a verdict's packet no more), ``kernel_errors``, ``receive_overruns``, ``send_errors``.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class NetlinkBackend:
         # Packets may wait that were received and got no verdict: see `_drop_forgotten`.
         self._forgotten = inherited
         self._max_batches = max_batches
+        self.judged: JudgedPackets | None = None
 
     @classmethod
     def open(cls, queue_number: int, engine: Engine, settings: QueueSettings | None = None) -> Self:
@@ -222,6 +226,8 @@ class NetlinkBackend:
                 verdicts = self._drop_forgotten(count) + verdicts
             if not verdicts or self._send(verdicts):
                 self._forgotten = False
+            if self.judged is not None:
+                self._show(self.judged, count, verdicts, now_ns)
             if count < ring.slots:
                 break
         return records
@@ -435,6 +441,28 @@ class NetlinkBackend:
             else:
                 return True
         return False
+
+    # Those who watch.
+
+    def _show(self, judged: JudgedPackets, count: int, verdicts: bytes, now_ns: int) -> None:
+        try:
+            judged(self._judged_packets(count, verdicts), now_ns)
+        except Exception:  # noqa: BLE001  who only watches may not disturb the judging
+            self.counters["watcher_errors"] += 1
+
+    def _judged_packets(
+        self, count: int, messages: bytes
+    ) -> Iterator[tuple[QueuedPacket, Verdict]]:
+        singles, others = read_verdicts(messages)
+        for index in range(count):
+            try:
+                packet = parse_message(self._ring.message(index))
+            except MessageError:
+                continue
+            if isinstance(packet, PacketMessage):
+                found = singles.get(packet.packet_id, others)
+                if found is not None:
+                    yield self._queued(packet), found
 
     # Kinds of messages.
 

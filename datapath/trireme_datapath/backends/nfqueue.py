@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.records import Record
     from trireme_datapath.engine import Engine
+    from trireme_datapath.packets import JudgedPackets
 
 __all__ = ["NfqueueBackend"]
 
@@ -53,7 +54,8 @@ class NfqueueBackend:
     Attributes:
         queue_number: The queue.
         counters: What was done: ``packets`` and ``judge_errors`` (dropped because the engine
-            raised).
+            raised), ``watcher_errors`` (`judged` raised).
+        judged: Is shown every packet with its verdict, while somebody watches.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class NfqueueBackend:
         self._interfaces = interfaces or InterfaceNames()
         self._now_ns = 0
         self._records: list[Record] = []
+        self.judged: JudgedPackets | None = None
         self._queue = module.NetfilterQueue()
         try:
             self._queue.bind(
@@ -181,6 +184,11 @@ class NfqueueBackend:
         else:
             packet.drop()
         self._records.extend(decision.records)
+        if self.judged is not None:
+            try:
+                self.judged(((queued, decision.verdict),), self._now_ns)
+            except Exception:  # noqa: BLE001  who only watches may not disturb the judging
+                self.counters["watcher_errors"] += 1
 
     def _queued(self, packet: Any, data: bytes) -> QueuedPacket:  # noqa: ANN401  as above
         name = self._interfaces.name

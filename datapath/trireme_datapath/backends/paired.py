@@ -10,6 +10,7 @@ from msgspec import structs
 if TYPE_CHECKING:
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import NetlinkBackend, QueueStatistics
+    from trireme_datapath.packets import JudgedPackets
 
 __all__ = ["PairedBackend"]
 
@@ -49,6 +50,15 @@ class PairedBackend:
             if one.fileno() in ready:
                 records += one.drain(now_ns)
         return records
+
+    @property
+    def judged(self) -> JudgedPackets | None:
+        """Is shown every batch of packets with their verdicts, while somebody watches."""
+        return self.first.judged
+
+    @judged.setter
+    def judged(self, judged: JudgedPackets | None) -> None:
+        self.first.judged = self.second.judged = judged
 
     def statistics(self) -> QueueStatistics | None:
         """Add up the kernel's own counters of both queues; the first gives the number."""

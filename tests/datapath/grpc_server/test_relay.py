@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.protobuf.message import Message
+    from grpc.aio import ServicerContext
+
+    Context = ServicerContext[bytes, bytes]
 
 SCHEMA = """\
 file test/who.proto
@@ -47,7 +50,7 @@ def servers(place: str) -> Iterator[GrpcServers]:
     text = messages["test.Text"]
     made = GrpcServers()
 
-    async def ask(asked: Message, context: grpc.aio.ServicerContext[bytes, bytes]) -> Message:
+    async def ask(asked: Message, context: Context) -> Message:
         del asked
         return text(text=str(made.peer(context.peer())))
 

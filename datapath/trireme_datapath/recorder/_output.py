@@ -1,0 +1,265 @@
+"""Where recordings are written: files of the store, or a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+from trireme_datapath.recorder._recording import NEVER_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trireme_datapath.recorder._store import RecordingStore
+    from trireme_datapath.recorder.capture_formats import CaptureEncoder, CaptureStatistics, Frame
+
+__all__ = ["FileOutput", "Output", "Rotation", "StreamOutput", "Written"]
+
+_FLUSH_BYTES: Final = 1 << 18
+_FLUSH_NS: Final = 250_000_000
+
+
+class Written:
+    """Packets that came into the file, and those that did not, since this was last asked."""
+
+    __slots__ = ("error", "lost_bytes", "lost_packets", "packets", "size")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.packets = self.size = self.lost_packets = self.lost_bytes = 0
+        self.error: OSError | None = None
+
+
+class Output(Protocol):
+    """Takes the frames of one recording."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the capture so far, in all files."""
+        ...
+
+    def add(
+        self, frames: Sequence[Frame], interface: int, comments: Sequence[str] | None, now_ns: int
+    ) -> None:
+        """Take frames; they are written when there are enough, or after a while."""
+        ...
+
+    def flush(self, now_ns: int, *, force: bool = False) -> Written:
+        """Write what waits if it is time, and say what became of it."""
+        ...
+
+    def close(self, statistics: CaptureStatistics, now_ns: int, wall_ns: int) -> Written:
+        """Finish."""
+        ...
+
+
+class Rotation:
+    """When a recording goes on in another file, and how many stay.
+
+    Args:
+        max_bytes: Begin another file from this size on; 0 never.
+        every_ns: Begin another file after this time; 0 never.
+        keep: How many files stay; 0 all.
+    """
+
+    def __init__(self, max_bytes: int = 0, every_ns: int = 0, keep: int = 0) -> None:
+        """Keep the limits."""
+        self.max_bytes = max_bytes or NEVER_NS
+        self.every_ns = every_ns or NEVER_NS
+        self.keep = keep
+
+
+class _Buffered:
+    """Gathers encoded frames, so that a write takes many."""
+
+    def __init__(self, encoder: CaptureEncoder, now_ns: int) -> None:
+        self._encoder = encoder
+        self._parts: list[bytes] = []
+        self._waiting = self._packets = self._size = 0
+        self._due_ns = now_ns + _FLUSH_NS
+        self.bytes_written = 0
+
+    def add(
+        self, frames: Sequence[Frame], interface: int, comments: Sequence[str] | None, now_ns: int
+    ) -> None:
+        """Encode frames."""
+        if not self._parts:
+            self._due_ns = now_ns + _FLUSH_NS
+        data = self._encoder.encode(frames, interface, comments)
+        self._parts.append(data)
+        self._waiting += len(data)
+        self._packets += len(frames)
+        self._size += sum([frame[2] for frame in frames])
+
+    def _is_due(self, now_ns: int) -> bool:
+        return bool(self._parts) and (self._waiting >= _FLUSH_BYTES or now_ns >= self._due_ns)
+
+    def _take(self) -> tuple[bytes, int, int]:
+        taken = b"".join(self._parts), self._packets, self._size
+        self._parts = []
+        self._waiting = self._packets = self._size = 0
+        return taken
+
+
+class FileOutput(_Buffered):
+    """Writes to files of the store; each is valid up to the last write, whatever happens.
+
+    Attributes:
+        names: The files, in order; those that a ring let go of are not among them.
+    """
+
+    def __init__(
+        self,
+        store: RecordingStore,
+        prefix: str,
+        encoder: CaptureEncoder,
+        now_ns: int,
+        rotation: Rotation | None = None,
+    ) -> None:
+        """Make the first file.
+
+        Raises:
+            RecorderError: It cannot be made.
+            OSError: Its beginning cannot be written.
+        """
+        super().__init__(encoder, now_ns)
+        self._store = store
+        self._prefix = prefix
+        self._rotation = rotation or Rotation()
+        self._failed: OSError | None = None
+        self._file = -1
+        self._file_bytes = 0
+        self._file_since_ns = now_ns
+        self.names: list[str] = []
+        self._next_file(now_ns)
+
+    @property
+    def path(self) -> str:
+        """The file that is written to, or was last."""
+        return self._store.path_of(self.names[-1])
+
+    def _next_file(self, now_ns: int) -> None:
+        name, descriptor = self._store.create(self._prefix, self._encoder.suffix)
+        try:
+            begin = self._encoder.begin()
+            _write_all(descriptor, begin)
+        except OSError:
+            os.close(descriptor)
+            self._store.remove(name)
+            raise
+        self._file, self._file_bytes, self._file_since_ns = descriptor, len(begin), now_ns
+        self.bytes_written += len(begin)
+        self.names.append(name)
+        keep = self._rotation.keep
+        while keep and len(self.names) > keep:
+            self._store.remove(self.names.pop(0))
+
+    def flush(self, now_ns: int, *, force: bool = False) -> Written:
+        """Write what waits if it is time, and say what became of it."""
+        written = Written()
+        if not (force or self._is_due(now_ns)):
+            return written
+        data, packets, size = self._take()
+        if self._failed is None and data:
+            try:
+                self._put(data, now_ns)
+            except OSError as error:
+                self._failed = error
+        if self._failed is None:
+            written.packets, written.size = packets, size
+        else:
+            written.lost_packets, written.lost_bytes = packets, size
+            written.error = self._failed
+        return written
+
+    def _put(self, data: bytes, now_ns: int) -> None:
+        rotation = self._rotation
+        if (
+            self._file_bytes >= rotation.max_bytes
+            or now_ns - self._file_since_ns >= rotation.every_ns
+        ):
+            self._finish_file()
+            self._next_file(now_ns)
+        try:
+            _write_all(self._file, data)
+        except OSError:
+            # What came half into the file goes out again: it ends with a whole packet.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._file_bytes)
+            raise
+        self._file_bytes += len(data)
+        self.bytes_written += len(data)
+
+    def _finish_file(self) -> None:
+        if self._file >= 0:
+            self._store.finished(self.names[-1])
+            os.close(self._file)
+            self._file = -1
+
+    def close(self, statistics: CaptureStatistics, now_ns: int, wall_ns: int) -> Written:
+        """Write what waits and the end of the file, and close it."""
+        written = self.flush(now_ns, force=True)
+        try:
+            if self._failed is None:
+                total = statistics.packets + written.packets
+                end = self._encoder.end(type(statistics)(total, statistics.lost), wall_ns)
+                with contextlib.suppress(OSError):  # a file without it is as good
+                    self._put(end, self._file_since_ns)
+        finally:
+            self._finish_file()
+        return written
+
+    def discard(self) -> None:
+        """Remove the files: nothing was ever recorded."""
+        self._finish_file()
+        for name in self.names:
+            self._store.remove(name)
+        self.names.clear()
+
+
+class StreamOutput(_Buffered):
+    """Writes to a descriptor that somebody else opened: a file, a pipe, standard output."""
+
+    def __init__(self, descriptor: int, encoder: CaptureEncoder, now_ns: int) -> None:
+        """Write the beginning.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        super().__init__(encoder, now_ns)
+        self._file = descriptor
+        self._put(encoder.begin())
+
+    def _put(self, data: bytes) -> None:
+        _write_all(self._file, data)
+        self.bytes_written += len(data)
+
+    def flush(self, now_ns: int, *, force: bool = False) -> Written:
+        """Write what waits if it is time, and say what became of it."""
+        written = Written()
+        if force or self._is_due(now_ns):
+            data, packets, size = self._take()
+            try:
+                self._put(data)
+                written.packets, written.size = packets, size
+            except OSError as error:
+                written.lost_packets, written.lost_bytes = packets, size
+                written.error = error
+        return written
+
+    def close(self, statistics: CaptureStatistics, now_ns: int, wall_ns: int) -> Written:
+        """Write what waits, and the end."""
+        written = self.flush(now_ns, force=True)
+        if written.error is None:
+            total = statistics.packets + written.packets
+            end = self._encoder.end(type(statistics)(total, statistics.lost), wall_ns)
+            with contextlib.suppress(OSError):
+                self._put(end)
+        return written
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

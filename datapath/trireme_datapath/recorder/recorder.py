@@ -1,0 +1,395 @@
+"""The recorder: starts recordings, knows those that run, writes down who wanted them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from trireme_datapath.recorder._errors import RecorderError, Refusal
+from trireme_datapath.recorder._output import FileOutput, Rotation
+from trireme_datapath.recorder._recording import (
+    NEVER_NS,
+    Recording,
+    RecordingRequest,
+    RecordingStatistics,
+    StopCondition,
+    StopReason,
+    capture_length,
+)
+from trireme_datapath.recorder._runner import RecordingRunner
+from trireme_datapath.recorder._store import RecordingStore, StoredFile, check_prefix
+from trireme_datapath.recorder.capture_formats import MAX_CAPTURE_BYTES, encoder_of
+from trireme_datapath.recorder.filters import MAX_FILTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from trireme_datapath.recorder._source import PacketSource
+    from trireme_datapath.recorder.config import RecorderConfig
+
+__all__ = ["ActiveRecording", "Recorder", "RecordingEntry", "open_source"]
+
+_CLOSE_SECONDS: Final = 5.0
+
+_log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.recorder")
+
+
+class RecordingEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A recording as lists show it.
+
+    Attributes:
+        name: The name of its file; of the last one if there are several.
+        path: Its absolute path.
+        running: Whether it runs.
+        size_bytes: The size of the file.
+        modified_ns: When it was last written to.
+        who: Who asked for it, when it runs.
+        statistics: What it counted, when it runs.
+    """
+
+    name: str
+    path: str
+    running: bool
+    size_bytes: int
+    modified_ns: int
+    who: str = ""
+    statistics: RecordingStatistics | None = None
+
+
+def open_source(config: RecorderConfig, request: RecordingRequest) -> PacketSource:
+    """Open what a request wants recorded.
+
+    Raises:
+        RecorderError: It cannot be opened.
+    """
+    size = capture_length(request.max_capture_length, config.kept_bytes)
+    if request.from_queue or (config.record_queue and not request.interfaces):
+        from trireme_datapath.recorder._queue_source import (  # noqa: PLC0415  seldom needed
+            QueueSource,
+        )
+
+        return QueueSource(config.packets_socket, request.include, capture_bytes=size)
+    from trireme_datapath.recorder._tap import open_taps  # noqa: PLC0415  loads ctypes
+
+    return open_taps(
+        request.interfaces or config.interfaces,
+        request.include,
+        capture_bytes=size or MAX_CAPTURE_BYTES,
+        ring_bytes=config.ring_bytes,
+    )
+
+
+class ActiveRecording:
+    """A recording that runs, or ran."""
+
+    def __init__(self, runner: RecordingRunner, output: FileOutput, who: str) -> None:
+        """Keep the parts; the recorder makes it."""
+        self._runner = runner
+        self._output = output
+        self.who = who
+        self.ended = threading.Event()
+        self._callbacks: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The file that is written to, or was last."""
+        return self._output.names[-1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files that are left, the oldest first."""
+        return tuple(self._output.names)
+
+    @property
+    def path(self) -> str:
+        """The absolute path of the file."""
+        return self._output.path
+
+    @property
+    def statistics(self) -> RecordingStatistics:
+        """What was counted so far."""
+        return self._runner.statistics
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why it ended; None while it runs."""
+        return self._runner.reason
+
+    @property
+    def error(self) -> Exception | None:
+        """What broke it."""
+        return self._runner.error
+
+    def stop(self, reason: StopReason = StopReason.ASKED) -> None:
+        """End it soon; as often as one likes."""
+        self._runner.stop(reason)
+
+    def when_ended(self, callback: Callable[[], object]) -> None:
+        """Call this once it ended and its file is closed; at once if that is so already."""
+        with self._lock:
+            if not self.ended.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def conclude(self) -> None:
+        """Tell everybody that it ended."""
+        with self._lock:
+            self.ended.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def raise_error(self) -> None:
+        """Raise what broke it.
+
+        Raises:
+            RecorderError: It broke.
+        """
+        error = self.error
+        if error is None:
+            return
+        full = isinstance(error, OSError) and error.errno in _FULL
+        reason = (
+            (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        )
+        raise RecorderError(
+            f"recorder recording error: {reason}", Refusal.EXHAUSTED if full else Refusal.FAILED
+        ) from error
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Recorder:
+    """Records packets to files of a store.
+
+    Args:
+        config: What is allowed.
+        store: Where files lie; closed with the recorder.
+        open_source: Opens what a request wants recorded.
+
+    Attributes:
+        config: What is allowed.
+        store: Where files lie.
+    """
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        store: RecordingStore,
+        *,
+        open_source: Callable[[RecorderConfig, RecordingRequest], PacketSource] = open_source,
+    ) -> None:
+        """Record nothing yet."""
+        self.config = config
+        self.store = store
+        self._open_source = open_source
+        self._active: set[ActiveRecording] = set()
+        self._lock = threading.Lock()
+        self._starting = 0
+        self._closing = False
+
+    def check(self, request: RecordingRequest) -> None:
+        """Check a request in the order in which Cilium does.
+
+        Raises:
+            RecorderError: It cannot be done.
+        """
+        check_prefix(request.file_prefix)
+        if not request.include:
+            raise RecorderError("need to specify at least one include filter")
+        if len(request.include) > MAX_FILTERS:
+            raise RecorderError(
+                f"{len(request.include)} include filters are too many, {MAX_FILTERS} are possible",
+                Refusal.EXHAUSTED,
+            )
+
+    def start(self, request: RecordingRequest, who: str) -> ActiveRecording:
+        """Begin a recording; it runs in a thread of its own.
+
+        Args:
+            request: What is wanted.
+            who: Who wants it.
+
+        Raises:
+            RecorderError: It cannot be done; the message says why.
+        """
+        self.check(request)
+        with self._lock:
+            if self._closing:
+                raise RecorderError("the recorder is shutting down", Refusal.CLOSING)
+            if len(self._active) + self._starting >= self.config.max_recordings:
+                raise RecorderError(
+                    f"unable to allocate capture rule id: {self.config.max_recordings} recordings"
+                    " run, which is the limit",
+                    Refusal.EXHAUSTED,
+                )
+            self._starting += 1
+        try:
+            active, runner = self._build(request, who)
+            with self._lock:
+                self._active.add(active)
+        finally:
+            with self._lock:
+                self._starting -= 1
+        runner.start()
+        return active
+
+    def _build(
+        self, request: RecordingRequest, who: str
+    ) -> tuple[ActiveRecording, RecordingRunner]:
+        config = self.config
+        self.store.check_room()
+        source = self._open_source(config, request)
+        output: FileOutput | None = None
+        try:
+            now_ns = time.monotonic_ns()
+            encoder = encoder_of(
+                request.capture_format or config.capture_format,
+                source.interfaces,
+                max_bytes=capture_length(request.max_capture_length, config.kept_bytes),
+            )
+            output = FileOutput(
+                self.store,
+                request.file_prefix,
+                encoder,
+                now_ns,
+                Rotation(request.rotate_bytes, request.rotate_ns, request.ring_files),
+            )
+            self._audit("started", output.names[-1:], who, request=_plain(request))
+            runner = RecordingRunner(
+                Recording(self._limited(request.stop_condition), now_ns),
+                source,
+                output,
+                # A ring is bounded by its files.
+                max_bytes=0 if request.ring_files else config.max_file_bytes,
+                has_space=self.store.has_space,
+                on_end=lambda: self._ended(active),
+            )
+        except OSError as error:
+            source.close()
+            if output is not None:
+                output.discard()
+            kind = Refusal.EXHAUSTED if error.errno in _FULL else Refusal.FAILED
+            reason = (error.strerror or str(error)).lower()
+            path = self.store.path
+            raise RecorderError(f'failed to create pcap file "{path}": {reason}', kind) from error
+        except BaseException:
+            source.close()
+            if output is not None:
+                output.discard()
+            raise
+        active = ActiveRecording(runner, output, who)
+        _log.info("recording_started", path=active.path, who=who, filters=len(request.include))
+        return active, runner
+
+    def _limited(self, stop: StopCondition) -> StopCondition:
+        limit_ns = self.config.max_seconds * 1_000_000_000 or NEVER_NS
+        if stop.time_elapsed_ns == 0 and limit_ns == NEVER_NS:
+            return stop
+        elapsed = min(stop.time_elapsed_ns or NEVER_NS, limit_ns)
+        return msgspec.structs.replace(stop, time_elapsed_ns=elapsed)
+
+    def _ended(self, active: ActiveRecording) -> None:
+        """Called from the thread of the recording when its file is closed."""
+        statistics = active.statistics
+        fields = {
+            "reason": active.reason or StopReason.FAILED,
+            "packets_captured": statistics.packets_captured,
+            "bytes_captured": statistics.bytes_captured,
+            "packets_lost": statistics.packets_lost,
+        }
+        if active.error is not None:
+            fields["error"] = str(active.error)
+        # The path is said here, too: a client that went away never hears it.
+        _log.info("recording_stopped", path=active.path, who=active.who, **fields)
+        try:
+            self._audit("stopped", active.names, active.who, **fields)
+        except OSError as error:
+            _log.error("audit_failed", error=str(error), path=active.path)
+        with self._lock:
+            self._active.discard(active)
+        active.conclude()
+
+    def _audit(
+        self, event: str, names: list[str] | tuple[str, ...], who: str, **fields: object
+    ) -> None:
+        self.store.audit({"event": event, "files": list(names), "who": who, **fields})
+
+    @property
+    def node_name(self) -> str:
+        """What this host is called in answers."""
+        return self.config.node_name or os.uname().nodename
+
+    @property
+    def active(self) -> tuple[ActiveRecording, ...]:
+        """The recordings that run."""
+        with self._lock:
+            return tuple(self._active)
+
+    def entries(self) -> list[RecordingEntry]:
+        """List the recordings that are there, the oldest first."""
+        running = {one.name: one for one in self.active}
+        return [self._entry(one, running.get(one.name)) for one in self.store.files()]
+
+    def _entry(self, one: StoredFile, active: ActiveRecording | None) -> RecordingEntry:
+        return RecordingEntry(
+            name=one.name,
+            path=self.store.path_of(one.name),
+            running=active is not None,
+            size_bytes=one.size_bytes,
+            modified_ns=one.modified_ns,
+            who="" if active is None else active.who,
+            statistics=None if active is None else active.statistics,
+        )
+
+    def stop(self, name: str, who: str) -> ActiveRecording:
+        """End the recording that writes to a file; it may go on for a moment.
+
+        Raises:
+            RecorderError: None does.
+        """
+        for active in self.active:
+            if name in active.names:
+                _log.info("recording_stop_asked", path=active.path, who=who)
+                active.stop()
+                return active
+        raise RecorderError(
+            f"no recording to {name!r} runs; ask for the list", Refusal.UNKNOWN_RECORDING
+        )
+
+    def shut_down(self) -> None:
+        """Begin nothing more, and end what runs."""
+        with self._lock:
+            self._closing = True
+        for active in self.active:
+            active.stop(StopReason.SHUTDOWN)
+
+    def close(self) -> None:
+        """End everything and wait for it."""
+        self.shut_down()
+        end = time.monotonic() + _CLOSE_SECONDS
+        for active in self.active:
+            active.ended.wait(max(0.0, end - time.monotonic()))
+        self.store.close()
+
+
+def _plain(request: RecordingRequest) -> dict[str, object]:
+    """Give a request as the audit shows it."""
+    fields: dict[str, object] = {
+        name: value for name, value in msgspec.structs.asdict(request).items() if value
+    }
+    fields["include"] = [str(one) for one in request.include]
+    stop = msgspec.structs.asdict(request.stop_condition)
+    fields["stop_condition"] = {name: value for name, value in stop.items() if value}
+    return fields
