@@ -25,7 +25,6 @@ from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.recorder.queue_feed import QueueFeed
-from trireme_datapath.recorder.queue_feed import QueueFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,8 +129,6 @@ class Agent:
         )
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
-        recorder = config.settings.recorder
-        self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
 
     @property
@@ -158,16 +155,13 @@ class Agent:
             self._publisher.open()
             self._services.open()
             self._feed.open()
-            self._feed.open()
             self._backend = self._open_backend(self._settings, self.engine)
-            self._feed.watch(self._backend)
             self._feed.watch(self._backend)
             self._check_capacity(self._backend)
             self._follow_connections(self._backend)
             if self._settings.rules.install:
                 self._rules.install()
         except BaseException:
-            self._feed.close()
             self._feed.close()
             self._services.close()
             self._publisher.close()
@@ -308,7 +302,6 @@ class Agent:
         self._watch.turn()
         self._publisher.turn()
         self._feed.turn()
-        self._feed.turn()
         if self._reload_asked:
             self._reload_asked = False
             try:
@@ -365,7 +358,6 @@ class Agent:
 
     def _end(self) -> AgentReport:
         self._control.end()
-        self._feed.close()
         self._feed.close()
         self._services.close()
         self._publisher.close()

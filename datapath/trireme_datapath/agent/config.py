@@ -16,7 +16,6 @@ from trireme_datapath.kernel.rules import QueueMode, RuleHook
 from trireme_datapath.observer.config import ObserverConfig
 from trireme_datapath.processes.config import ProcessesConfig
 from trireme_datapath.recorder.config import RecorderConfig
-from trireme_datapath.recorder.config import RecorderConfig
 
 if TYPE_CHECKING:
     import os
@@ -209,8 +208,6 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
         publish: Where decisions can be watched.
         recorder: How packets are recorded. An agent only hands over what it judges; the recorder
             is a process of its own.
-        recorder: How packets are recorded. An agent only hands over what it judges; the recorder
-            is a process of its own.
         observer: Where the last flows can be asked for, and followed.
         processes: Which processes do it.
     """
@@ -218,7 +215,6 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
     datapath: DatapathConfig
     control: ControlConfig = ControlConfig()
     publish: PublishConfig = PublishConfig()
-    recorder: RecorderConfig = RecorderConfig()
     recorder: RecorderConfig = RecorderConfig()
     observer: ObserverConfig = ObserverConfig()
     processes: ProcessesConfig = ProcessesConfig()
