@@ -90,7 +90,7 @@ def test_a_slow_input_is_a_finding_when_it_is_slow_again() -> None:
         return None
 
     target = Target("slow", (b"12345678",), run, max_seconds=5.0)
-    report = fuzz(target, seed=1, max_inputs=1, clock=clock)
+    report = fuzz(target, seed=1, max_inputs=1, cost=clock)
     assert report.finding is not None
     assert report.finding.error.startswith("took 8000.00 ms")
 
@@ -103,7 +103,7 @@ def test_an_input_that_was_slow_once_is_none() -> None:
         clock.now += delays.pop() if delays else 0.0
         return data
 
-    report = fuzz(Target("once", (b"x",), run, max_seconds=5.0), seed=1, max_inputs=3, clock=clock)
+    report = fuzz(Target("once", (b"x",), run, max_seconds=5.0), seed=1, max_inputs=3, cost=clock)
     assert report.finding is None
     assert report.slowest_seconds > 8
 
