@@ -244,7 +244,7 @@ class Engine:
         return ConnectionAccount(self._core, limits, mark, is_local)
 
     def leave_counting(self) -> None:
-        """Have the records of accepted flows say nothing about packets: another engine follows them.
+        """Have the records of accepted flows say nothing of packets: another engine follows them.
 
         Call it once, before the first packet, and let one engine `keep_account` for all.
         """
@@ -313,9 +313,7 @@ class Engine:
                 flow.ruling.outcome.direction is Direction.EGRESS
             )
             units = (unit, None) if sends else (None, unit)
-        traces = tuple(
-            self._tracer.reports(packet, decoded, units, flow, decision, now_ns)
-        )
+        traces = tuple(self._tracer.reports(packet, decoded, units, flow, decision, now_ns))
         if not traces:
             return decision
         others = [one for one in decision.records if not isinstance(one, PacketReport)]

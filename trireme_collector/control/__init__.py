@@ -40,6 +40,7 @@ from trireme_collector.control._status import (
     ReloadResult,
     RestartResult,
 )
+from trireme_collector.control._tracing import TraceArguments, TraceResult
 
 __all__ = [
     "DEFAULT_PATH",
@@ -74,4 +75,6 @@ __all__ = [
     "ReloadResult",
     "RestartResult",
     "SocketBusyError",
+    "TraceArguments",
+    "TraceResult",
 ]

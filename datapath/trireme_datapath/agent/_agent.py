@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -19,6 +19,7 @@ from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
+from trireme_datapath.agent._tracing import trace_command
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["Agent"]
 
 _CLOSE_SECONDS: Final = 5.0
+
+ResultT = TypeVar("ResultT")
 
 
 class Agent:
@@ -130,6 +133,7 @@ class Agent:
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
+        self.commands.add(trace_command(self.engine.trace, self.ask))
 
     @property
     def commands(self) -> CommandTable:
@@ -224,9 +228,9 @@ class Agent:
         self._wake()
         return future
 
-    def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
-        """Have `run` look between two turns, when no packet is half judged."""
-        future = self._jobs.post(look)
+    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
+        """Have `run` do something between two turns, when no packet is half judged."""
+        future = self._jobs.post(job)
         self._wake()
         return future
 

@@ -53,6 +53,7 @@ from trireme_datapath.processes._messages import (
     Take,
     Taken,
     ToEnforcer,
+    TraceUnit,
 )
 from trireme_datapath.processes._privileges import Capability, die_with_parent, keep_only
 from trireme_datapath.processes._record_link import RecordSender
@@ -190,6 +191,13 @@ class Enforcer:
                 self._look(message)
             elif isinstance(message, Release):
                 self._release(message)
+            else:
+                self._trace(message)
+
+    def _trace(self, order: TraceUnit) -> None:
+        if self._engine is not None:
+            with contextlib.suppress(LookupError):  # the policy changed meanwhile
+                self._engine.trace(order.unit, order.request)
 
     def _prepare(self, setup: EnforcerSetup) -> None:
         self._setup = setup

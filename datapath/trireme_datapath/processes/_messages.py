@@ -19,6 +19,7 @@ from trireme_datapath.backends.netlink import QueueSettings  # noqa: TC001  as a
 from trireme_datapath.dns_observer import DNSLimits  # noqa: TC001  as above
 from trireme_datapath.engine import EngineLimits  # noqa: TC001  as above
 from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
+from trireme_datapath.tracing import TraceRequest  # noqa: TC001  as above
 
 __all__ = [
     "AccountingSetup",
@@ -55,6 +56,7 @@ __all__ = [
     "ToCollector",
     "ToEnforcer",
     "Told",
+    "TraceUnit",
 ]
 
 
@@ -176,6 +178,18 @@ class Take(_Message, frozen=True, kw_only=True, gc=False):
 
 class Anticipate(_Message, frozen=True, kw_only=True, gc=False):
     """Prepare for the connections of a slot that is about to be given to you."""
+
+
+class TraceUnit(_Message, frozen=True, kw_only=True, gc=False):
+    """Report the packets of a unit for a while; one who comes later knows nothing of it.
+
+    Attributes:
+        unit: Its id or context.
+        request: What is wanted, and until when.
+    """
+
+    unit: str
+    request: TraceRequest
 
 
 class NewPolicy(_Message, frozen=True, kw_only=True, gc=False):
@@ -375,7 +389,9 @@ class Failed(_Message, frozen=True, kw_only=True, gc=False):
     problems: tuple[str, ...] = ()
 
 
-ToEnforcer: TypeAlias = EnforcerSetup | Anticipate | Take | NewPolicy | Enforce | Look | Release
+ToEnforcer: TypeAlias = (
+    EnforcerSetup | Anticipate | Take | NewPolicy | Enforce | Look | Release | TraceUnit
+)
 FromEnforcer: TypeAlias = (
     Ready
     | Anticipating

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from trireme_collector.pipeline import PipelineStatus, ShutdownReport
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rules import rules_of
+from trireme_datapath.agent._tracing import trace_command
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._control import TreeControl
@@ -27,6 +28,7 @@ from trireme_datapath.processes._exchange import (
     probe_program,
     signals_held,
 )
+from trireme_datapath.processes._messages import TraceUnit
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import Reload
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._ledger import Account
+    from trireme_datapath.tracing import TraceRequest
 
 __all__ = ["Supervisor"]
 
@@ -56,6 +59,8 @@ _AFTER_DEADLINE_SECONDS: Final = 12.0
 # What was built by these keys outlives a planned restart.
 _FIXED: Final = ("control", "datapath.", "processes")
 _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
+
+ResultT = TypeVar("ResultT")
 
 
 class Supervisor:
@@ -119,6 +124,7 @@ class Supervisor:
         self._reload_asked = self._restart_asked = self._exec_asked = False
         self._close_seconds = _CLOSE_SECONDS
         self._control = TreeControl(config.settings.control, self)
+        self.commands.add(trace_command(self.trace, self.ask))
 
     @property
     def commands(self) -> CommandTable:
@@ -270,6 +276,36 @@ class Supervisor:
         future: Future[ReloadResult] = Future()
         self._post(lambda: self._begin_reload(future))
         return future
+
+    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
+        """Have `run` do something."""
+        future: Future[ResultT] = Future()
+
+        def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(job())
+            except Exception as error:  # noqa: BLE001  carried to the thread that asked
+                future.set_exception(error)
+
+        self._post(do)
+        return future
+
+    def trace(self, unit: str, request: TraceRequest) -> str:
+        """Have every enforcer report the packets of a unit for a while.
+
+        Raises:
+            LookupError: The policy in force has no such unit.
+        """
+        tree = self.tree
+        units = () if tree is None else tree.staff.policy.policy.units
+        found = next((one for one in units if unit in {one.id, one.context_id}), None)
+        if tree is None or found is None:
+            raise LookupError(f"no unit has the id or the context {unit!r}")
+        for one in tree.staff.all:
+            one.child.send(TraceUnit(unit=found.id, request=request))
+        return found.context_id
 
     def ask_restart(self) -> Future[RestartResult]:
         """Make `run` exchange every process, and give what comes of it."""
