@@ -234,6 +234,10 @@ class Agent:
         self._wake()
         return future
 
+    def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
+        """Have `run` look between two turns."""
+        return self.ask(look)
+
     def ask_drain(self, deadline_seconds: float) -> None:
         """Make `run` end and deliver what waits until a deadline.
 
