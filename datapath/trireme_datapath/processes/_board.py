@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trireme_datapath.processes.config import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["CollectorBoard", "EnforcerBoard"]
 
@@ -41,7 +44,8 @@ class EnforcerBoard(_Board):
         descriptor: The memory; see `make`.
     """
 
-    _WORDS: Final = 8
+    _REPORTED: Final = 8
+    _WORDS: Final = 12
 
     def __init__(self, descriptor: int) -> None:
         """Map it."""
@@ -51,6 +55,16 @@ class EnforcerBoard(_Board):
     def make(cls) -> int:
         """Get the memory; its numbers are 0."""
         return _make("trireme-enforcer", cls._WORDS)
+
+    @property
+    def reported(self) -> tuple[int, ...]:
+        """The kernel's totals of the queues that counter reports have told."""
+        return tuple(self._words[self._REPORTED : self._WORDS])
+
+    def report(self, totals: Iterable[int]) -> None:
+        """Note the totals that a counter report tells."""
+        for place, total in enumerate(totals, self._REPORTED):
+            self._words[place] = max(0, total)
 
     def write(
         self, *, beat_ns: int, judged: int, denied: int, made: int, sent: int, unsent: int

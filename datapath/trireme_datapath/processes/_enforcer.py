@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from trireme_datapath.kernel.conntrack import ConnectionTracker
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._follow import Follower
-    from trireme_datapath.processes._messages import HeldQueue
+    from trireme_datapath.processes._messages import HeldQueue, Slot
+    from trireme_datapath.recorder.queue_feed import QueueFeed
 
 __all__ = ["Enforcer", "run_enforcer"]
 
@@ -101,6 +102,8 @@ class Enforcer:
         self._queues: tuple[HeldQueue, ...] = ()
         self._follower: Follower | None = None
         self._tracker: ConnectionTracker | None = None
+        self._feed: QueueFeed | None = None
+        self._reported_before: tuple[int, ...] = ()
         self._board: EnforcerBoard | None = None
         self._sender: RecordSender | None = None
         self._judged_before = self._denied_before = 0
@@ -147,6 +150,8 @@ class Enforcer:
         if records and self._sender is not None:
             self._sender.put(records)
         self._write_board()
+        if self._feed is not None:
+            self._feed.turn()
         if due:
             self._next_turn_ns = beat_ns + _SECOND_NS
             self._tell_counters(engine)
@@ -207,6 +212,8 @@ class Enforcer:
         )
         if setup.dns is not None:
             self._engine.observe_dns(setup.dns)
+        if setup.connection_exceptions:
+            self._engine.report_exceptions()
         if setup.accounting is not None:
             if setup.accountant:
                 self._engine.leave_counting()
@@ -228,6 +235,7 @@ class Enforcer:
                     os.close(descriptor)
         self._board = board = EnforcerBoard(slot.board)
         self._judged_before, self._denied_before = board.judged, board.denied
+        self._reported_before = board.reported
         self._sender = RecordSender(
             socket.socket(fileno=slot.records),
             self._write_board,
@@ -246,14 +254,8 @@ class Enforcer:
         ]
         self._settle(queues, order.settle, board)
         if setup.counter_report_seconds:
-            # Those before us reported what the kernel counted until now.
-            before = self._queue_totals(engine) if board.judged else {}
             engine.report_counters(
-                lambda: {
-                    name: value - before.get(name, 0)
-                    for name, value in self._queue_totals(engine).items()
-                },
-                interval_seconds=setup.counter_report_seconds,
+                self._queue_totals, interval_seconds=setup.counter_report_seconds
             )
         for place, queue in enumerate(queues):
             # The second is for packets that open connections: the others do not wait for them.
@@ -266,6 +268,7 @@ class Enforcer:
         self._channel.send(Taken(slot=slot.number, capacity=capacity))
         self._turn(engine, list(self._backends))
         self._follow()
+        self._feed_recorders(setup, slot)
 
     def _follow(self) -> None:
         """Follow connections from now on; the kernel tells later what was missed until here."""
@@ -277,6 +280,17 @@ class Enforcer:
             self._epoll.register(self._tracker.fileno(), select.EPOLLIN)
         if follower.problems:
             self._channel.send(Limited(problems=tuple(follower.problems)))
+
+    def _feed_recorders(self, setup: EnforcerSetup, slot: Slot) -> None:
+        path, group = setup.recorder
+        if not path or slot.number or self._engine is None:
+            return
+        from trireme_datapath.processes._recording import open_feed  # noqa: PLC0415  not everybody
+
+        try:
+            self._feed = open_feed(path, group, self._engine, list(self._backends.values()))
+        except TriremeError as error:
+            self._channel.send(Limited(problems=(str(error),)))
 
     def _settle(self, queues: list[NetlinkQueue], settle: Settle, board: EnforcerBoard) -> None:
         """Deal with packets that somebody received before us, and count them."""
@@ -348,6 +362,22 @@ class Enforcer:
             )
         )
 
+    def _queue_totals(self) -> dict[str, int]:
+        """Give the kernel's totals beyond those that others before us reported; it is done now."""
+        board, engine = self._board, self._engine
+        found = self._statistics()
+        mine = [found[queue.number] for queue in self._queues if queue.number in found]
+        if board is None or engine is None or not mine:
+            return {}
+        totals: Counter[str] = Counter()
+        for one in mine:
+            totals.update(queue_totals(one, 0))
+        judged = self._judged_before + engine.counters["packets"]
+        totals["queue_unjudged"] -= judged + board.settled
+        before = dict(zip(totals, self._reported_before, strict=True))
+        board.report(totals.values())
+        return {name: total - before[name] for name, total in totals.items()}
+
     def _whole_queues(self, passed: int) -> tuple[QueueStatus, ...]:
         """Read the kernel's counters of our queues.
 
@@ -380,16 +410,6 @@ class Enforcer:
         self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
         self._channel.finish(_GOODBYE_SECONDS)
         self._ending = True
-
-    def _queue_totals(self, engine: Engine) -> dict[str, int]:
-        found = self._statistics()
-        mine = [found[queue.number] for queue in self._queues if queue.number in found]
-        judged = self._judged_before + engine.counters["packets"]
-        totals: Counter[str] = Counter()
-        for one in mine:
-            totals.update(queue_totals(one, 0))
-        totals["queue_unjudged"] -= judged if mine else 0
-        return totals
 
     def _statistics(self) -> dict[int, QueueStatistics]:
         descriptor = -1 if self._setup is None else self._setup.statistics

@@ -142,9 +142,12 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
         settings: How the queues were opened.
         accounting: How connections are followed, None if they are not.
         accountant: Whether one slot follows the connections of all, and judges no packets.
+        recorder: Where judged packets are handed over to recorders, and to which group; nothing
+            for nowhere.
         slots: Every slot; it is told later which one is its own.
         statistics: The kernel's table of queues, inherited open; -1 where it cannot be read.
         dns: How look-ups of names are observed, None if they are not.
+        connection_exceptions: Whether connections are reported that came to nothing.
         counter_report_seconds: How often counters are reported, 0 for never.
     """
 
@@ -155,9 +158,11 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
     settings: QueueSettings
     accounting: AccountingSetup | None
     accountant: bool
+    recorder: tuple[str, str]
     slots: tuple[Slot, ...]
     statistics: int
     dns: DNSLimits | None = None
+    connection_exceptions: bool = False
     counter_report_seconds: float = 0
 
 

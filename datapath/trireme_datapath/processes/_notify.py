@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["ServiceNotifier"]
 
 _NAMES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_PASSED: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 _MICROSECOND: Final = 1_000
 
 
@@ -37,6 +39,18 @@ class ServiceNotifier:
         if found["WATCHDOG_USEC"].isdecimal() and whose in {"", str(pid or os.getpid())}:
             # Twice as often as asked for, as sd_watchdog_enabled(3) advises.
             self.watchdog_seconds = int(found["WATCHDOG_USEC"]) / 2_000_000
+
+        self._passed = _passed({name: environment.pop(name, "") for name in _PASSED}, pid)
+
+    def passed(self, name: str) -> int:
+        """Give the descriptor that the service manager opened for us under a name; -1 if none.
+
+        It is the caller's from then on.
+        """
+        descriptor = self._passed.pop(name, -1)
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003  positional only
+        return descriptor
 
     def variables(self) -> dict[str, str]:
         """Give what was removed, for a program that takes our place."""
@@ -77,3 +91,12 @@ class ServiceNotifier:
                 sock.sendto(text.encode("utf-8", "replace"), address)
             except OSError:
                 return  # nobody listens: the service goes on all the same
+
+
+def _passed(variables: dict[str, str], pid: int) -> dict[str, int]:
+    """Find out what was opened for us (``sd_listen_fds_with_names(3)``)."""
+    count, whose = variables["LISTEN_FDS"], variables["LISTEN_PID"]
+    if not count.isdecimal() or whose != str(pid or os.getpid()):
+        return {}
+    names = variables["LISTEN_FDNAMES"].split(":")
+    return {name: _FIRST_PASSED + place for place, name in enumerate(names[: int(count)])}

@@ -86,7 +86,7 @@ class Post:
 
     Args:
         number: Which slot.
-        queues: Its queues, open.
+        queues: Its queues, open; those after the first are for packets that open connections.
         record_buffer_bytes: Room for its records.
         accounting: Whether its enforcer follows connections.
 

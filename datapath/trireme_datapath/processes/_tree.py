@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -61,6 +62,7 @@ class Tree:
         policy: The policy to begin with.
         log: The words that tell a child how to log.
         state: What the program of before left, if this one takes its place.
+        statistics: The kernel's table of queues, if somebody else opened it.
 
     Attributes:
         ledger: What is counted.
@@ -79,6 +81,8 @@ class Tree:
         policy: CompiledPolicy,
         log: tuple[str, str],
         state: SupervisorState | None = None,
+        *,
+        statistics: int = -1,
     ) -> None:
         """Open the queues, or go on with those of before; start nobody.
 
@@ -95,7 +99,7 @@ class Tree:
         )
         self.gatherings: Gatherings[object] = Gatherings()
         self.turned: Callable[[], None] = lambda: None
-        self.statistics = -1
+        self.statistics = statistics
         self._fed_ns = 0
         self.posts: list[Post] = []
         self.reactor = Reactor()
@@ -121,12 +125,13 @@ class Tree:
         self.keeper.gone = lambda: self.gatherings.gone(COLLECTORS)
 
     def _open_posts(self) -> None:
-        try:
+        if self.statistics < 0:
             # What root opened, its children may read as anybody.
-            self.statistics = os.open(_KERNEL_TABLE, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self.statistics = -1
+            with contextlib.suppress(OSError):
+                self.statistics = os.open(_KERNEL_TABLE, os.O_RDONLY | os.O_CLOEXEC)
         processes, first = self._config.processes, self._config.datapath.queue
+        if processes.workers > 1 and self._config.datapath.opening_queue is not None:
+            raise ConfigError("opening_queue needs one worker: leave it out, or say workers = 1")
         for number in range(processes.workers):
             queues = [NetlinkQueue.open(first + number, self._settings)]
             opening = self._config.datapath.opening_queue
@@ -170,6 +175,7 @@ class Tree:
     def _setup(self, policy: Policy) -> EnforcerSetup:
         settings = self._config.datapath
         wanted = settings.accounting
+        recorder = self._config.recorder
         mark_mask = settings.connection_mark_mask if settings.rules.mode is QueueMode.NEW else 0
         accounting = AccountingSetup(
             mark_mask=mark_mask,
@@ -187,9 +193,11 @@ class Tree:
             settings=self._settings,
             accounting=accounting if self._has_accountant or self._is_alone else None,
             accountant=self._has_accountant,
+            recorder=(recorder.packets_socket, recorder.group),
             slots=tuple(post.slot for post in self.posts),
             statistics=self.statistics,
             dns=settings.dns.limits if settings.dns.enabled else None,
+            connection_exceptions=settings.connection_exceptions,
             counter_report_seconds=settings.counter_report_seconds,
         )
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
+_KERNEL_TABLE: Final = "queues"  # as the unit for systemd calls it
 _SECOND_NS: Final = 1_000_000_000
 _ANSWER_SECONDS: Final = 5.0
 _START_SECONDS: Final = 120.0
@@ -143,7 +144,12 @@ class Supervisor:
         user = self._config.settings.processes.user
         try:
             self._control.open()
-            self.tree = tree = Tree(self._config, self.policy, self._log_words)
+            self.tree = tree = Tree(
+                self._config,
+                self.policy,
+                self._log_words,
+                statistics=self._notifier.passed(_KERNEL_TABLE),
+            )
             tree.turned = self._run_jobs
             if user:
                 become(user, _OURS)
