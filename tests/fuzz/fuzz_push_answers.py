@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["TARGET"]
 
 _SEEDS = (
-    b"entry for stream '{}' has timestamp too old: 2023-11-07T00:00:00Z,"
-    b" oldest acceptable timestamp is: 2023-11-14T22:13:20.5Z",
+    (
+        b"entry for stream '{}' has timestamp too old: 2023-11-07T00:00:00Z,"
+        b" oldest acceptable timestamp is: 2023-11-14T22:13:20.5Z"
+    ),
     b"stream '{}' includes structured metadata, but this feature is disallowed.",
     b'{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"too large"}}',
     b"\x0a\x0d\x08\x03\x12\x09too large",
