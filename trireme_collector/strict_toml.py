@@ -39,6 +39,7 @@ __all__ = [
     "DocumentError",
     "KeyPath",
     "Position",
+    "Positions",
     "Problem",
     "Unfit",
     "describe",
@@ -47,6 +48,7 @@ __all__ = [
     "nearest",
     "parse_document",
     "quote",
+    "read_text",
 ]
 
 T = TypeVar("T")
@@ -294,6 +296,26 @@ def load_document(
     Raises:
         ConfigError: The file cannot be read, or is not TOML.
     """
+    name, text = read_text(path, refuse_world_writable=refuse_world_writable)
+    return parse_document(text, name, redacted=redacted)
+
+
+def read_text(
+    path: str | os.PathLike[str], *, refuse_world_writable: bool = False, form: str = "TOML"
+) -> tuple[str, str]:
+    """Read a file of text.
+
+    Args:
+        path: The file.
+        refuse_world_writable: Whether a file that every user can change is a mistake.
+        form: What messages call the form that the file should have.
+
+    Returns:
+        What messages call the file, and its text.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not UTF-8.
+    """
     name = _printable(os.fspath(path))  # whole: editors jump to it
     try:
         content = read_file(Path(path), name, refuse_world_writable=refuse_world_writable)
@@ -302,7 +324,7 @@ def load_document(
         message = f"{name}: cannot be read: {reason}; check the path and its permissions"
         raise ConfigError(message) from error
     except ValueError as error:
-        message = f"{name}: cannot be read: {error}; give the path of a TOML file"
+        message = f"{name}: cannot be read: {error}; give the path of a {form} file"
         raise ConfigError(message) from error
     try:
         text = content.decode()
@@ -318,7 +340,7 @@ def load_document(
                 )
             ]
         ) from error
-    return parse_document(text, name, redacted=redacted)
+    return name, text
 
 
 def parse_document(
