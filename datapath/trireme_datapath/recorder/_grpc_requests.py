@@ -44,9 +44,9 @@ _NANOSECONDS: Final = 1_000_000_000
 _MAX_QUOTED: Final = 512
 
 
-def new_message(types: Messages, name: str, **fields: object) -> DynamicMessage:
+def new_message(types: Messages, kind: str, /, **fields: object) -> DynamicMessage:
     """Make a message."""
-    make: Callable[..., object] = types[name]
+    make: Callable[..., object] = types[kind]
     return make(**fields)
 
 

@@ -39,12 +39,13 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from structlog.typing import FilteringBoundLogger
 
+    from trireme_datapath.grpc_server import GrpcServers
     from trireme_datapath.recorder.recorder import ActiveRecording, Recorder
 
     Handler = grpc.RpcMethodHandler[Message, Message]
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
-__all__ = ["RecorderService"]
+__all__ = ["RecorderService", "caller_of"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -316,6 +317,22 @@ class RecorderService:
 
 
 _MAX_NAMES: Final = 20  # metadata is bounded; the list of recordings has them all
+
+
+def caller_of(servers: GrpcServers) -> Callable[[Context], str]:
+    """Make what says who makes a call: a user of this host, or the name in a certificate."""
+
+    def who(context: Context) -> str:
+        peer = context.peer()
+        local = servers.peer(peer)
+        if local is not None:
+            return str(local)
+        found = context.auth_context() or {}
+        names = found.get("x509_subject_alternative_name") or found.get("x509_common_name") or ()
+        subject = ", ".join(name.decode("utf-8", "replace") for name in names)
+        return f"{subject or 'somebody'} at {peer}"
+
+    return who
 
 
 def _options(context: Context) -> bytes:

@@ -60,7 +60,7 @@ class RecordingRunner:
         self._next_turn_ns = 0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self.run, name="recording", daemon=True)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt its own thread in `stop`
         self.error: Exception | None = None
         source.register(self._wake)
 

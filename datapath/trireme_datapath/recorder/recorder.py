@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import structlog
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trireme_datapath.recorder._source import PacketSource
     from trireme_datapath.recorder.config import RecorderConfig
 
-__all__ = ["ActiveRecording", "Recorder", "RecordingEntry", "open_source"]
+__all__ = ["ActiveRecording", "OpenSource", "Recorder", "RecordingEntry", "open_source"]
 
 _CLOSE_SECONDS: Final = 5.0
 
@@ -85,6 +85,10 @@ def open_source(config: RecorderConfig, request: RecordingRequest) -> PacketSour
         capture_bytes=size or MAX_CAPTURE_BYTES,
         ring_bytes=config.ring_bytes,
     )
+
+
+OpenSource: TypeAlias = "Callable[[RecorderConfig, RecordingRequest], PacketSource]"
+"""Opens what a request wants recorded."""
 
 
 class ActiveRecording:
@@ -181,6 +185,7 @@ class Recorder:
     Attributes:
         config: What is allowed.
         store: Where files lie.
+        begun: How many recordings were begun.
     """
 
     def __init__(
@@ -188,7 +193,7 @@ class Recorder:
         config: RecorderConfig,
         store: RecordingStore,
         *,
-        open_source: Callable[[RecorderConfig, RecordingRequest], PacketSource] = open_source,
+        open_source: OpenSource = open_source,
     ) -> None:
         """Record nothing yet."""
         self.config = config
@@ -197,6 +202,7 @@ class Recorder:
         self._active: set[ActiveRecording] = set()
         self._lock = threading.Lock()
         self._starting = 0
+        self.begun = 0
         self._closing = False
 
     def check(self, request: RecordingRequest) -> None:
@@ -239,6 +245,7 @@ class Recorder:
             active, runner = self._build(request, who)
             with self._lock:
                 self._active.add(active)
+                self.begun += 1
         finally:
             with self._lock:
                 self._starting -= 1
@@ -326,10 +333,15 @@ class Recorder:
     ) -> None:
         self.store.audit({"event": event, "files": list(names), "who": who, **fields})
 
+    @staticmethod
+    def name_of(config: RecorderConfig) -> str:
+        """Give what this host is called in answers and names of files."""
+        return config.node_name or os.uname().nodename
+
     @property
     def node_name(self) -> str:
         """What this host is called in answers."""
-        return self.config.node_name or os.uname().nodename
+        return self.name_of(self.config)
 
     @property
     def active(self) -> tuple[ActiveRecording, ...]:
