@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from tests.plugins.loki.flows import BASE, SECOND, flows
 from trireme_collector import (
     DeliveryConfig,
-    EndPoint,
     FlowRecord,
     PermanentDeliveryError,
     RefusedCredentialsError,
@@ -28,23 +28,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("httpx2", reason="the extra loki is not installed")
 pytest.importorskip("cramjam", reason="the extra loki is not installed")
-
-SECOND = 1_000_000_000
-BASE = 1_700_000_000 * SECOND
-
-
-def flows(count: int, first: int = 1, *, time_ns: int = BASE) -> list[FlowRecord]:
-    return [
-        FlowRecord(
-            source=EndPoint(ip="192.0.2.1", port=n % 60_000),
-            l4_protocol=6,
-            end_time_ns=time_ns + n,
-            instance="test",
-            epoch=1,
-            sequence=n,
-        )
-        for n in range(first, first + count)
-    ]
 
 
 def numbers(loki: LokiReceiver) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugins.loki.test_delivery import flows
+from tests.plugins.loki.flows import flows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
