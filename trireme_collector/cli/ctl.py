@@ -54,6 +54,39 @@ def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
 
 
 @ctl.command()
+@socket_option
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=1),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for all processes.",
+)
+@json_option
+def restart(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
+    """Have every process of the agent make room for one that runs the program as installed now.
+
+    No packet is lost, and none passes unjudged. An agent that is one process cannot do it.
+    """
+    import msgspec
+
+    from trireme_collector.control import RestartResult
+
+    client = client_of(socket_path, timeout_seconds)
+    raw = client.call_raw("restart")
+    result = client.read(raw, RestartResult)
+    if as_json:
+        print_json(msgspec.json.decode(raw, type=dict[str, object]))
+        return
+    click.echo(
+        f"enforcers exchanged: {result.enforcers}; packets waited {result.longest_pause_ms:g} ms"
+        f" at most; version {printable(result.program_version)}"
+    )
+
+
+@ctl.command()
 @click.option(
     "--deadline",
     "deadline_seconds",
