@@ -113,18 +113,29 @@ class ConnectionAccount:
         """
         find = self._flows.find
         keep = self._records.append
+        exceptions = self._core.exceptions
         for row in rows:
             key = row[1] + row[2] + row[3] + row[4]
             flow = find(row[0], key)
             if flow is None:
                 self._end_unknown(row, key, now_ns)
                 continue
+            if exceptions is not None:
+                exceptions.ended(flow, row, now_ns)
             account = flow.account
             if account is None:
                 if flow.denied:
                     continue
                 keep(account_record(flow.ruling, FlowPhase.ENDED, row, NOTHING, now_ns))
-                self._flows.remove(flow)
+                unseen = self._core.sees_all and flow.state == FlowState.NEW
+                if unseen and row[0] == _TCP and row[7] == 1:
+                    # The kernel forgets a connection with the reset that refuses it, before that
+                    # reset is queued: it is still to be judged as the answer that it is.
+                    flow.account = FlowAccount(
+                        ruling=flow.ruling, reported=row[5:9], reported_ns=now_ns, ended=True
+                    )
+                else:
+                    self._flows.remove(flow)
                 continue
             if not account.ended or row[5:9] != account.reported:
                 phase = FlowPhase.CONTINUED if account.ended else FlowPhase.ENDED
@@ -306,7 +317,7 @@ class ConnectionAccount:
         if flow.denied:
             return
         account = flow.account
-        if not evicted:  # idle for long, and in no list: the kernel does not know it
+        if not evicted or (account is not None and account.ended):  # idle for long, and in no list: the kernel does not know it
             self._close(flow, now_ns)
             return
         reported = NOTHING if account is None else account.reported

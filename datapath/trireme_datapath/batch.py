@@ -141,6 +141,7 @@ class BatchDoor:
             if flow.denied:  # perhaps the other side of a rejected flow opens one of its own
                 return None
             if protocol == TCP and tcp_word & _FIN_SYN_RST:
+                core.note_reset(flow, tcp_word, now_ns)
                 flow = core.follow_tcp(flow, key, tcp_word)
             if flow is not None:
                 core.flows.answer(flow, key)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trireme_datapath.accounting import ConnectionAccount
     from trireme_datapath.counters import CounterReporter
     from trireme_datapath.dns_observer import DNSObserver
+    from trireme_datapath.exceptions import ExceptionReporter
     from trireme_datapath.judgement import FlowTuple
     from trireme_datapath.packets import QueuedPacket
     from trireme_datapath.policy import CompiledPolicy
@@ -28,6 +29,7 @@ UNSETTLED: Final = -(1 << 60)
 """The revision of a rejected flow that may be allowed at any time: each packet is judged anew."""
 
 _FIN_RST: Final = 0x05
+_RST: Final = 0x04
 _MAX_ORIGINS: Final = 4_096  # hooks x interfaces x marks; beyond it, flows no longer share them
 # Plain numbers: a member of an enumeration costs a look-up on every new flow.
 _NEW: Final = int(FlowState.NEW)
@@ -53,6 +55,8 @@ class EngineCore:
         account: The account of what they carried, if one is kept.
         dns: Who looks at DNS, if somebody does.
         counting: Who reports the counters, if somebody does.
+        exceptions: Who reports connections that came to nothing, if somebody does.
+        sees_all: Whether every packet of an accepted flow comes here.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class EngineCore:
         self.account: ConnectionAccount | None = None
         self.dns: DNSObserver | None = None
         self.counting: CounterReporter | None = None
+        self.exceptions: ExceptionReporter | None = None
+        self.sees_all = accept_mark is None
         self._refuse_mark = refuse_mark
         self._accept_mark = accept_mark
         self._origins: dict[tuple[int, str, str, int, bool], Origin] = {}
@@ -173,6 +179,13 @@ class EngineCore:
         if self.counting is not None:
             self.counting.judged(ruling)
         return ruling.take_record()
+
+    def note_reset(self, flow: Flow, flags: int, now_ns: int) -> None:
+        """Report a connection whose first answer, which this packet is, is a reset."""
+        if self.exceptions is None or not flags & _RST or flow.state != _NEW:
+            return
+        if flow.account is None or not flow.account.ended:  # else the kernel told it already
+            self.exceptions.answered_by_reset(flow, now_ns)
 
     def follow_tcp(self, flow: Flow, key: bytes, flags: int) -> Flow | None:
         """Note a SYN, FIN or RST of a flow; None when a SYN opens a connection of its own.

@@ -21,6 +21,7 @@ from trireme_datapath.batch import BatchDoor
 from trireme_datapath.core import EngineCore
 from trireme_datapath.counters import COUNTER_INTERVAL_SECONDS, CounterReporter
 from trireme_datapath.dns_observer import DNSLimits, DNSObserver
+from trireme_datapath.exceptions import ExceptionReporter
 from trireme_datapath.flows import Flow, FlowState, reverse_key
 from trireme_datapath.fragments import FragmentTable
 from trireme_datapath.identity import TCP, flow_key, flow_tuple, is_mapped, orient
@@ -177,6 +178,12 @@ class Engine:
         records = self._batch.take_records()
         if self._core.account is not None:
             records += self._core.account.take_records(now_ns)
+        if self._core.exceptions is not None:
+            departed = self.flows.departed
+            if departed and self._core.account is None:
+                self.flows.departed = []
+                self._core.exceptions.departed(departed, now_ns)
+            records += self._core.exceptions.take_records()
         if self._core.dns is not None:
             records += self._core.dns.take_records(now_ns)
         return records
@@ -189,6 +196,16 @@ class Engine:
         if self._core.counting is not None:
             records += self._core.counting.take_all(now_ns)
         return records
+
+    def report_exceptions(self, *, max_per_second: int = 1_000) -> None:
+        """Report accepted TCP connections that nobody answered, or that a server refused.
+
+        Args:
+            max_per_second: How many reports are made; the rest is only counted.
+        """
+        self._core.exceptions = ExceptionReporter(self.counters, max_per_second)
+        if self._core.sees_all and self.flows.departed is None:
+            self.flows.departed = []
 
     def report_counters(
         self,
@@ -350,7 +367,7 @@ class Engine:
         key = flow_key(decoded)
         flow = way.zone.table(protocol).get(key)
         if flow is None:
-            flow = self._answered(decoded, way, key)
+            flow = self._answered(decoded, way, key, now_ns)
         if flow is not None and protocol == TCP and decoded.tcp_flags & _FIN_SYN_RST:
             followed = self._core.follow_tcp(flow, key, decoded.tcp_flags)
             if followed is None:
@@ -376,13 +393,15 @@ class Engine:
             return Decision(verdict=Verdict.ACCEPT, records=records), False
         return self._decide(packet, denied=flow.denied, records=records), flow.denied
 
-    def _answered(self, decoded: Packet, way: Way, key: bytes) -> Flow | None:
+    def _answered(self, decoded: Packet, way: Way, key: bytes, now_ns: int) -> Flow | None:
         """Find the flow that this packet is an answer to."""
         protocol = decoded.protocol
         flow = way.reverse_zone.table(protocol).get(reverse_key(protocol, key))
         if flow is None:
             return None
         if not flow.denied:
+            if protocol == TCP:
+                self._core.note_reset(flow, decoded.tcp_flags, now_ns)
             self.flows.answer(flow, key)
         elif orient(decoded, judge_midstream=False) == (True, None):
             # The other side of a rejected flow opens one of its own: its answers may pass.

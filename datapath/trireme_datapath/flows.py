@@ -257,7 +257,7 @@ class FlowTable:
             return
         order = self._order
         share = min(len(order), len(order) * elapsed // _SWEEP_NS)
-        if not share and elapsed < _SECOND:
+        if not share and order:  # a few flows get their turn when enough time has passed
             return
         self._swept_ns = now_ns
         for _ in range(share):

@@ -109,6 +109,8 @@ class Agent:
         )
         if settings.dns.enabled:
             self.engine.observe_dns(settings.dns.limits)
+        if settings.connection_exceptions:
+            self.engine.report_exceptions()
         if settings.counter_report_seconds:
             self.engine.report_counters(
                 self._queue_totals, interval_seconds=settings.counter_report_seconds

@@ -153,6 +153,8 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         limits: How much the engine may hold.
         accounting: What is reported of accepted connections after their first packet.
         dns: What is reported of names that are looked up.
+        connection_exceptions: Report accepted connections that nobody answered, or that a server
+            refused.
         counter_report_seconds: How often the counters are reported, and at the end; 0 for never.
     """
 
@@ -173,6 +175,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     limits: EngineLimits = EngineLimits()
     accounting: AccountingConfig = AccountingConfig()
     dns: DNSConfig = DNSConfig()
+    connection_exceptions: bool = True
     counter_report_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
 
     @property
