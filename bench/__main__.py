@@ -23,6 +23,7 @@ NAMES = (
     "conntrack",
     "monitor",
     "netobserv",
+    "recorder",
 )
 
 
