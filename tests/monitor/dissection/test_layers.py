@@ -236,6 +236,22 @@ def test_cut_options_are_marked_in_one_profile_only(options: bytes) -> None:
     assert not is_truncated(packet, "1.9")
 
 
+@pytest.mark.parametrize("protocol", [0x0800, 0x86DD])
+@pytest.mark.parametrize("missing", [1, 20, 30])
+def test_options_reach_beyond_what_a_header_cut_off_in_one_profile_only(
+    protocol: int, missing: int
+) -> None:
+    inner = ipv6(hop_by_hop(bytes([5, 24 + missing, 0, 0, 0, 0])) + tcp(), 0)
+    outer = ipv4(inner, 41) if protocol == 0x0800 else ipv6(inner, 41)
+    outer_name = "IPv4" if protocol == 0x0800 else "IPv6"
+    # The outer header ends with the inner one, and what is behind it belongs to nobody.
+    enough = ethernet(outer + bytes(missing), protocol)
+    assert names(enough[:-1], "1.9") == ["Ethernet", outer_name]
+    assert names(enough, "1.9") == ["Ethernet", outer_name, "IPv6", "TCP"]
+    assert names(enough) == ["Ethernet", outer_name]
+    assert error(enough) == "IPv6 header TLV option too small"
+
+
 def test_options_of_nested_headers_add_up_in_one_profile_only() -> None:
     options = hop_by_hop(b"\1\1\0\1\1\0")
     inner = ipv6(hop_by_hop(b"\1\1\0\1\1\0") + tcp(), 0)

@@ -91,14 +91,18 @@ class HopByHop:
                     self._shown.append((_PAD1, b""))
                 continue
             following = at + 2 + data[at + 1]
+            option = data[at + 2 : following]
             if following > size:
-                error = self._cut("IPv6 header TLV option too small")
-                count -= 1
-                break
+                # 1.9 takes what is missing from behind the payload, if there is enough.
+                option += self._progress.beyond[: following - size]
+                if len(option) < data[at + 1]:
+                    error = self._cut("IPv6 header TLV option too small")
+                    count -= 1
+                    break
             if self._option_count + count <= MAX_SHOWN:
-                self._shown.append((kind, data[at + 2 : following]))
+                self._shown.append((kind, option))
             if kind == _JUMBOGRAM and self.jumbogram is None:
-                self.jumbogram = data[at + 2 : following]
+                self.jumbogram = option
             at = following
         self._option_count += count
         self._progress.options_left = left - count

@@ -100,7 +100,9 @@ class IPv4:
             if header > size:
                 return "Not all IP header bytes available"
         self.contents = data[:header]
-        self.payload = data[header:length]
+        self.payload = data[header:]
+        if length < size:
+            self.payload = self._progress.cut(self.payload, length - header)
         return self._decode_options(self.contents) if header > _FIXED_BYTES else ""
 
     def _decode_options(self, header: bytes) -> str:

@@ -103,7 +103,7 @@ class IPv6:
         if length > len(self.payload):
             self._progress.truncated = True
         else:
-            self.payload = self.payload[:length]
+            self.payload = self._progress.cut(self.payload, length)
 
     def next_layer(self) -> str:
         """Name what the last header says."""

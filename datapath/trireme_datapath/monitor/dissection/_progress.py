@@ -16,15 +16,24 @@ class Progress:
         options_left: How many hop-by-hop options may still be read. Headers that do not overlap
             cannot hold more options than the packet has bytes; a jumbogram can make its own
             bytes be read again and again, and this bounds what that costs.
+        beyond: In 1.9, what follows in the packet when headers have cut the payload off.
     """
 
-    __slots__ = ("is_1_9", "options_left", "truncated")
+    __slots__ = ("beyond", "is_1_9", "options_left", "truncated")
 
     def __init__(self, size_bytes: int, *, is_1_9: bool) -> None:
         """Begin with a packet of this size."""
         self.truncated = False
         self.is_1_9 = is_1_9
         self.options_left = size_bytes
+        self.beyond = b""
+
+    def cut(self, payload: bytes, size_bytes: int) -> bytes:
+        """Shorten a payload to the size that a header gives."""
+        if self.is_1_9:
+            # Its bytes stay within reach of options that claim them.
+            self.beyond = payload[size_bytes:] + self.beyond
+        return payload[:size_bytes]
 
 
 class Layer(Protocol):
