@@ -252,7 +252,7 @@ def test_a_response_of_http() -> None:
         "event_type": {"type": 129},
         "reply": True,
         "traffic_direction": "INGRESS",
-        "Summary": "HTTP/1.1 200 0ms (GET <nil>)",
+        "Summary": "HTTP/1.1 200 0ms (GET )",
     }
 
 
@@ -317,12 +317,77 @@ def test_a_response_of_http() -> None:
             "r2d2 Fields: map[b:1]",
         ),
         (LogRecordNotify(type="?"), {}, None),
+        # Numbers are kept in 32 bits without a sign, and the text of a code looks at 8 of them.
+        (
+            LogRecordNotify(type="Response", dns=LogRecordDNS(query="a.", ttl=1, rcode=-256)),
+            {"type": "RESPONSE", "dns": {"query": "a.", "ttl": 1, "rcode": 0xFFFFFF00}},
+            "DNS Answer  TTL: 1 (Query a. )",
+        ),
+        (
+            LogRecordNotify(type="Response", http=LogRecordHTTP(code=-1, method="GET")),
+            {"type": "RESPONSE", "http": {"code": 0xFFFFFFFF, "method": "GET"}},
+            " -1 0ms (GET )",
+        ),
+        # Of two parts the flow has one, which is not always that of the summary.
+        (
+            LogRecordNotify(
+                type="Request", kafka=LogRecordKafka(topic="t"), dns=LogRecordDNS(query="a.")
+            ),
+            {"type": "REQUEST", "dns": {"query": "a."}},
+            None,
+        ),
     ],
 )
 def test_layer_7(record: LogRecordNotify, layer: dict[str, object], summary: str | None) -> None:
     flow = access_log_flow(msgspec.structs.replace(record, timestamp=TIME))
     assert flow["l7"] == layer
     assert flow.get("Summary") == summary
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name"), [(6, "TCP"), (17, "UDP"), (132, "SCTP"), (0x106, "TCP"), (1, None)]
+)
+def test_the_transport_of_layer_7(protocol: int, name: str | None) -> None:
+    side = EndpointInfo(port=80)
+    record = LogRecordNotify(
+        timestamp=TIME, transport_protocol=protocol, source_endpoint=side, destination_endpoint=side
+    )
+    ports = {"source_port": 80, "destination_port": 80}
+    assert access_log_flow(record).get("l4") == (None if name is None else {name: ports})
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("header", "is_known"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True),
+        (f"00-{TRACE}-{SPAN}-03", False),
+        (f"00-{TRACE}-{SPAN}-01-more", False),
+        (f"cc-{TRACE}-{SPAN}-ff-more-", True),
+        (f"ff-{TRACE}-{SPAN}-01", False),
+        (f"00-{TRACE.upper()}-{SPAN}-01", False),
+        (f"00-{'0' * 32}-{SPAN}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE}-{SPAN}", False),
+        ("", False),
+    ],
+)
+def test_the_trace_of_a_request(header: str, is_known: bool) -> None:
+    for kind, headers in (
+        ("Request", {"Traceparent": (header, "other")}),
+        ("Response", {"Traceparent": (header,)}),
+        ("Request", {"traceparent": (header,)}),
+        ("Request", {"Traceparent": None}),
+    ):
+        record = LogRecordNotify(
+            timestamp=TIME, type=kind, http=LogRecordHTTP(method="GET", headers=headers)
+        )
+        is_shown = is_known and (kind, len(headers.get("Traceparent") or ())) == ("Request", 2)
+        shown = access_log_flow(record).get("trace_context")
+        assert shown == ({"parent": {"trace_id": TRACE}} if is_shown else None)
 
 
 def test_recorded_access_logs_make_flows() -> None:

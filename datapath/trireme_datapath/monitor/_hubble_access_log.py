@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ _VERDICTS = {
 }
 _DIRECTIONS = {"Ingress": "INGRESS", "Egress": "EGRESS"}
 _TYPES = {"Request": "REQUEST", "Response": "RESPONSE", "Sample": "SAMPLE"}
-_TRANSPORTS = {6: "TCP", 17: "UDP"}
+_TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _IPV4, _IPV6 = 0, 1
 # What gopacket calls the types and response codes of DNS, which is not what the monitor does.
 _DNS_TYPES = {
@@ -80,9 +81,14 @@ _DNS_RESPONSE_CODES = {
     22: "Bad Truncation",
     23: "Bad Cookie",
 }
+_TRACE_PARENT = re.compile(
+    "([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-(.*))?", re.DOTALL
+)
+_KNOWN_TRACE_FLAGS = 2
 _SECOND = "%Y-%m-%dT%H:%M:%S"
 _SECOND_LENGTH = len("2006-01-02T15:04:05")
 _ZONE_LENGTH = len("+00:00")
+_UINT8 = 0xFF
 _UINT32 = 0xFFFFFFFF
 
 
@@ -107,6 +113,7 @@ def access_log_flow(record: LogRecordNotify) -> dict[str, object]:
         **without_defaults(
             reply=is_reply,
             traffic_direction=_DIRECTIONS.get(record.observation_point, ""),
+            trace_context=_trace_context(record),
             Summary=_summary(record),
         ),
     }
@@ -159,7 +166,7 @@ def _ip(record: LogRecordNotify) -> dict[str, object]:
 
 
 def _transport(record: LogRecordNotify) -> dict[str, object]:
-    protocol = _TRANSPORTS.get(record.transport_protocol)
+    protocol = _TRANSPORTS.get(record.transport_protocol & _UINT8)
     if protocol is None:
         return {}
     ports = without_defaults(
@@ -204,7 +211,7 @@ def _dns(dns: LogRecordDNS, *, is_request: bool) -> dict[str, object]:
             ips=list(dns.ips),
             ttl=dns.ttl,
             cnames=list(dns.cnames),
-            rcode=dns.rcode,
+            rcode=dns.rcode & _UINT32,
             rrtypes=_type_names(dns.answer_types),
         )
     return fields
@@ -223,7 +230,7 @@ def _url(url: GoURL | None) -> str:
 def _http(http: LogRecordHTTP, *, is_request: bool) -> dict[str, object]:
     headers = http.headers or {}
     return without_defaults(
-        code=0 if is_request else http.code,
+        code=0 if is_request else http.code & _UINT32,
         method=http.method,
         url=_url(http.url),
         protocol=http.protocol,
@@ -233,6 +240,22 @@ def _http(http: LogRecordHTTP, *, is_request: bool) -> dict[str, object]:
             for value in headers[name] or ()
         ],
     )
+
+
+def _trace_context(record: LogRecordNotify) -> dict[str, object]:
+    """Give the trace that a request is a part of, as W3C's header for it names it."""
+    if record.type != "Request" or record.http is None:
+        return {}
+    values = (record.http.headers or {}).get("Traceparent")
+    found = _TRACE_PARENT.fullmatch(values[0]) if values else None
+    if found is None:
+        return {}
+    version, trace, span, flags, more = found.groups()
+    if version == "ff" or not trace.strip("0") or not span.strip("0"):
+        return {}
+    if version == "00" and (more or int(flags, 16) > _KNOWN_TRACE_FLAGS):
+        return {}
+    return {"parent": {"trace_id": trace}}
 
 
 def _kafka(kafka: LogRecordKafka, *, is_request: bool) -> dict[str, object]:
@@ -249,7 +272,8 @@ def _summary(record: LogRecordNotify) -> str:
     if record.http is not None:
         return _http_summary(record.type, record.http)
     if record.kafka is not None:
-        return _kafka_summary(record.type, record.kafka)
+        # Of a record with both, the flow holds the DNS part.
+        return "" if record.dns is not None else _kafka_summary(record.type, record.kafka)
     if record.dns is not None:
         return _dns_summary(record.type, record.dns)
     if record.l7 is not None:
@@ -260,7 +284,7 @@ def _summary(record: LogRecordNotify) -> str:
 
 
 def _http_summary(kind: str, http: LogRecordHTTP) -> str:
-    request = f"{http.method} {'<nil>' if http.url is None else _url(http.url)}"
+    request = f"{http.method} {_url(http.url)}"
     if kind == "Request":
         return f"{http.protocol} {request}"
     # How long it took is only known to who has seen the request.
@@ -281,8 +305,8 @@ def _dns_summary(kind: str, dns: LogRecordDNS) -> str:
         return f"DNS Query {dns.query} {types}"
     if kind != "Response":
         return ""
-    if dns.rcode:
-        answer = f"RCode: {_DNS_RESPONSE_CODES.get(dns.rcode, 'Unknown')}"
+    if rcode := dns.rcode & _UINT8:
+        answer = f"RCode: {_DNS_RESPONSE_CODES.get(rcode, 'Unknown')}"
     else:
         parts = [quoted(",".join(dns.ips))] if dns.ips else []
         if dns.cnames:

@@ -173,6 +173,15 @@ def test_an_access_log_record_always_ends_its_line() -> None:
     assert not record.dump_info().endswith("\n")
 
 
+@pytest.mark.parametrize("ips", [("10.0.0.1", "?0a0000"), ("?00",)])
+def test_an_address_of_another_length_leaves_no_json(ips: tuple[str, ...]) -> None:
+    record = LogRecordNotify(dns=LogRecordDNS(query="a.", ips=ips))
+    assert record.dump_json() == ""
+    assert f'"IPs":["{ips[0]}"' in record.dump_json(FIXED)
+    sound = LogRecordNotify(dns=LogRecordDNS(query="a.", ips=("<nil>", "::1")))
+    assert '"IPs":["","::1"]' in sound.dump_json()
+
+
 def test_what_others_chose_cannot_speak_to_the_terminal() -> None:
     record = LogRecordNotify(
         type="Request",

@@ -114,7 +114,13 @@ class LogRecordNotify(Struct, frozen=True, kw_only=True):
         return "".join(f"{display.outside(line)}\n" for line in lines)
 
     def dump_json(self, display: Display = PLAIN_DISPLAY) -> str:
-        """Give the JSON form, a line."""
+        """Give the JSON form, a line.
+
+        The original's encoder knows addresses of 4 and 16 bytes only: with any other there is no
+        line, unless the output is fixed.
+        """
+        if not display.fixed and self.dns is not None and any(map(_is_odd, self.dns.ips)):
+            return ""
         return log_record_notify_to_verbose(self, display).to_json(display)
 
     def _connection(self, display: Display) -> str:
@@ -162,6 +168,10 @@ class LogRecordNotify(Struct, frozen=True, kw_only=True):
             return text
         text += f" TTL: {dns.ttl} Answer: '{','.join(dns.ips)}'"
         return f"{text} CNAMEs: {','.join(dns.cnames)}" if dns.cnames else text
+
+
+def _is_odd(address: str) -> bool:
+    return address.startswith("?")
 
 
 def _side_text(side: EndpointInfo) -> str:
