@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +24,7 @@ __all__ = ["SCOPE", "json_request", "protobuf_request"]
 SCOPE = "trireme_collector"
 """The name of the instrumentation scope."""
 
+_LONGEST_KEPT = 64  # characters: what is remembered stays small
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,7 +84,22 @@ def _log(log: Log, now_ns: int) -> bytes:
 
 
 def _attribute(number: int, name: str, value: Value) -> bytes:
-    return bytes_field(number, bytes_field(1, name.encode()) + bytes_field(2, _any(value)))
+    if isinstance(value, str):
+        if len(value) <= _LONGEST_KEPT:
+            return _text_attribute(number, name, value)
+        return bytes_field(number, _key(name) + bytes_field(2, bytes_field(1, value.encode())))
+    return bytes_field(number, _key(name) + bytes_field(2, _any(value)))
+
+
+@functools.lru_cache(16_384)
+def _text_attribute(number: int, name: str, value: str) -> bytes:
+    """Write an attribute that many records have alike."""
+    return bytes_field(number, _key(name) + bytes_field(2, bytes_field(1, value.encode())))
+
+
+@functools.lru_cache(1024)
+def _key(name: str) -> bytes:
+    return bytes_field(1, name.encode())
 
 
 def _any(value: Value) -> bytes:
