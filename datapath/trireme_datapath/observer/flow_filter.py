@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-class EventTypeFilter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class EventTypeFilter(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A type of events; see ``event_type`` of flows."""
 
     type: int = 0
@@ -38,19 +38,19 @@ class EventTypeFilter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sub_type: int = 0
 
 
-class InterfaceFilter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class InterfaceFilter(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """An interface, by number or name, or both."""
 
     index: int = 0
     name: str = ""
 
 
-class _Workload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class _Workload(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     name: str = ""
     kind: str = ""
 
 
-class _Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class _Header(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     key: str = ""
     value: str = ""
 
@@ -158,8 +158,8 @@ def read_filter(value: object) -> FlowFilter:
 
 def filter_fields(wanted: FlowFilter) -> dict[str, object]:
     """Give a filter in its JSON form."""
-    fields: dict[str, object] = msgspec.to_builtins(wanted)
-    return {name: value for name, value in fields.items() if value}
+    fields: dict[str, object] = msgspec.json.decode(msgspec.json.encode(wanted))
+    return fields
 
 
 def compile_filters(allow: Iterable[FlowFilter], deny: Iterable[FlowFilter] = ()) -> Test | None:

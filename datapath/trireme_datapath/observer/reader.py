@@ -107,7 +107,9 @@ class FlowReader:
     @property
     def waiting(self) -> bool:
         """Whether there is nothing to read before somebody writes."""
-        return not (self.finished or self._rewinding) and self._at >= self._ring.next
+        if self.finished or self._rewinding or not self._request.follow:
+            return False
+        return self._at >= self._ring.next
 
     def read(self, budget: int, now_ns: int) -> list[Entry]:
         """Read on.

@@ -1,0 +1,93 @@
+"""The words that ``hubble observe`` has for types, verdicts and identities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from trireme_datapath.monitor.tables.drop_reasons import DROP_REASONS
+from trireme_datapath.monitor.tables.identities import RESERVED_IDENTITIES
+from trireme_datapath.monitor.tables.message_types import MessageType
+from trireme_datapath.monitor.tables.traces import trace_observation_point
+from trireme_datapath.monitor.tables.verdicts import MATCH_TYPES
+from trireme_datapath.observer._fields import child, integer, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Flow: TypeAlias = Mapping[str, object]
+
+__all__ = ["flow_type", "identity_text", "verdict_text"]
+
+_BYTE: Final = 0xFF
+_SOCKET_POINTS: Final[Mapping[object, str]] = {
+    "SOCK_XLATE_POINT_POST_DIRECTION_FWD": "post-xlate-fwd",
+    "SOCK_XLATE_POINT_POST_DIRECTION_REV": "post-xlate-rev",
+    "SOCK_XLATE_POINT_PRE_DIRECTION_FWD": "pre-xlate-fwd",
+    "SOCK_XLATE_POINT_PRE_DIRECTION_REV": "pre-xlate-rev",
+}
+_COLORS: Final[Mapping[str, str]] = {
+    "FORWARDED": "green",
+    "REDIRECTED": "green",
+    "DROPPED": "red",
+    "ERROR": "red",
+    "AUDIT": "yellow",
+    "TRACED": "yellow",
+    "TRANSLATED": "yellow",
+}
+# What a policy says has words of its own.
+_DECISIONS: Final[Mapping[str, str]] = {
+    "FORWARDED": "ALLOWED",
+    "REDIRECTED": "ALLOWED",
+    "DROPPED": "DENIED",
+    "ERROR": "DENIED",
+    "AUDIT": "AUDITED",
+}
+
+
+def flow_type(flow: Flow) -> str:
+    """Say what kind of event a flow was."""
+    layer7 = child(flow, "l7")
+    if layer7:
+        return _layer7_type(layer7)
+    event = child(flow, "event_type")
+    kind, sub_type = integer(event, "type"), integer(event, "sub_type")
+    match kind:
+        case MessageType.TRACE:
+            return trace_observation_point(sub_type & _BYTE)
+        case MessageType.DROP:
+            return DROP_REASONS.get(sub_type & _BYTE) or str(sub_type & _BYTE)
+        case MessageType.POLICY_VERDICT:
+            matched = MATCH_TYPES.get(integer(flow, "policy_match_type"), "unknown")
+            direction = flow.get("traffic_direction") or "TRAFFIC_DIRECTION_UNKNOWN"
+            return f"policy-verdict:{matched} {direction}"
+        case MessageType.CAPTURE:
+            return str(flow.get("debug_capture_point") or "DBG_CAPTURE_POINT_UNKNOWN")
+        case MessageType.TRACE_SOCK:
+            point = flow.get("sock_xlate_point") or "SOCK_XLATE_POINT_UNKNOWN"
+            return _SOCKET_POINTS.get(point, str(point))
+    return "UNKNOWN"
+
+
+def _layer7_type(layer7: Flow) -> str:
+    kind = str(layer7.get("type") or "UNKNOWN_L7_TYPE").lower()
+    if "dns" in layer7:
+        return f"dns-{kind} {text(child(layer7, 'dns'), 'observation_source')}"
+    for name in ("http", "kafka"):
+        if name in layer7:
+            return f"{name}-{kind}"
+    return f"l7-{kind}"
+
+
+def verdict_text(flow: Flow) -> tuple[str, str]:
+    """Give the word for the verdict, and its colour or ``""``."""
+    verdict = str(flow.get("verdict") or "VERDICT_UNKNOWN")
+    word = verdict
+    if integer(child(flow, "event_type"), "type") == MessageType.POLICY_VERDICT:
+        word = _DECISIONS.get(verdict, verdict)
+    return word, _COLORS.get(verdict, "")
+
+
+def identity_text(identity: int) -> str:
+    """Name an identity as it stands behind an endpoint."""
+    name = RESERVED_IDENTITIES.get(identity)
+    return f"({name})" if name else f"(ID:{identity})"
