@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.live.conftest import ALLOWED, DENIED, SERVER, Lab, wait_for
+from tests.live.conftest import ALLOWED, DENIED, POLICY, SERVER, Lab, wait_for
 from tests.live.test_run_live import Place
 from trireme_collector.control import AgentStatus, ControlClient, RestartResult
 from trireme_collector.exit_codes import ExitCode
+from trireme_datapath.backends._queue_statistics import read_statistics
+from trireme_datapath.backends.netlink import NetlinkBackend, NetlinkQueue
+from trireme_datapath.engine import Engine
+from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.kernel.rules import QueueMode, QueueRules, RuleHook
+from trireme_datapath.packets import Verdict
+from trireme_datapath.policy import compile_policy, parse_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -427,3 +434,43 @@ def test_several_workers_share_the_packets_and_one_account_counts_for_all(tree: 
     assert port == ALLOWED
     assert size > 1_000
     assert agent.end()[0] == ExitCode.OK, agent.log()
+
+
+@pytest.mark.parametrize("received", [2, 5])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_dead_process_had_in_hand_goes_round_again(
+    lab: Lab, received: int, known: bool
+) -> None:
+    """Whoever takes over gets each packet once, and accepts none that it did not judge."""
+    queue = lab.server.call(lambda: NetlinkQueue.open(9))
+    lab.sockets.callback(queue.close)
+    rules = QueueRules(queue=9, hooks=(RuleHook.INPUT,), mode=QueueMode.ALL)
+    lab.server.call(KernelRules(rules).install)
+    servers = {}
+    for port in (ALLOWED, DENIED):
+        servers[port] = lab.open_socket(lab.server, 4, socket.SOCK_DGRAM)
+        servers[port].bind((SERVER[4], port))
+    client = lab.open_socket(lab.client, 4, socket.SOCK_DGRAM)
+    for number in range(5):
+        client.sendto(b"%d" % number, (SERVER[4], DENIED if number == 1 else ALLOWED))
+    dead = socket.socket(fileno=os.dup(queue.fileno()))
+    for _ in range(received):
+        assert dead.recv(1_000)
+    dead.close()
+    statistics = lab.server.call(read_statistics)[9]
+    assert statistics.waiting == 5
+    last = statistics.last_packet_id if known else 5 + 64
+    queue.settle(Verdict.REPEAT, last)
+    engine = Engine(compile_policy(parse_policy(POLICY)))
+    backend = NetlinkBackend(queue, engine)
+    backend.drain(time.time_ns())
+    assert sorted(servers[ALLOWED].recv(10) for _ in range(4)) == [b"0", b"2", b"3", b"4"]
+    for server in servers.values():
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(10)
+    assert engine.counters["packets"] == 5
+    assert engine.counters["packets_denied"] == 1
+    statistics = lab.server.call(read_statistics)[9]
+    # Who had them in hand used up as many numbers of the kernel.
+    assert (statistics.waiting, statistics.last_packet_id) == (0, 5 + received)

@@ -65,6 +65,8 @@ class Staff:
     Attributes:
         policy: The policy in force.
         generation: How often the program was exchanged.
+        failures: How many, one after the other, could not even prepare.
+        failure: What one of them said.
         answered: Called with what an enforcer answers to a question.
         gone: Called when one is gone that may owe an answer.
     """
@@ -84,7 +86,7 @@ class Staff:
         self._log_words = log
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
         self._staff: list[Enforcement] = []
-        self._failures = 0
+        self.failures = 0
         self._not_before_ns = 0
         self._looked_ns = time.monotonic_ns()
         self._ending = False
@@ -247,8 +249,8 @@ class Staff:
         if one.post is not None:
             self._vacate(one, died=not expected)
         elif not expected:
-            self._failures += 1
-            pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(self._failures - 1, 10))
+            self.failures += 1
+            pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(self.failures - 1, 10))
             self._not_before_ns = time.monotonic_ns() + round(pause * _SECOND_NS)
         if not (expected or self._ending):
             post = one.post
@@ -309,7 +311,7 @@ class Staff:
             self._answer(one, message)
 
     def _ready(self, one: Enforcement, message: Ready) -> None:
-        self._failures = 0
+        self.failures = 0
         one.revision = message.revision
         one.enter(Duty.STANDING_BY)
         self._bring_up_to_date(one)

@@ -38,6 +38,7 @@ __all__ = ["StartError", "Tree"]
 
 _SECOND_NS: Final = 1_000_000_000
 _STEP_SECONDS: Final = 0.25
+_FAILURES: Final = 3
 _KERNEL_TABLE: Final = "/proc/thread-self/net/netfilter/nfnetlink_queue"
 
 
@@ -223,6 +224,8 @@ class Tree:
                 raise StartError(failed.message, failed.exit_code, failed.problems)
             if self.keeper.deaths:
                 raise StartError("the process of the collectors ended at once", ExitCode.FAILURE)
+            if self.staff.failures >= _FAILURES:
+                raise StartError("no process that judges packets can be started", ExitCode.FAILURE)
             return self.staff.complete and self.keeper.ready
 
         if not self.wait(done, seconds):

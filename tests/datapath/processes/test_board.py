@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,11 +39,12 @@ def test_another_sees_what_was_written(memory: int) -> None:
 
 
 def test_a_process_that_is_gone_leaves_its_numbers(memory: int) -> None:
-    pid = os.fork()
-    if not pid:
-        EnforcerBoard(memory).write(beat_ns=1, judged=77, denied=0, made=0, sent=0, unsent=0)
-        os._exit(0)
-    os.waitpid(pid, 0)
+    code = (
+        "from trireme_datapath.processes._board import EnforcerBoard\n"
+        f"board = EnforcerBoard({memory})\n"
+        "board.write(beat_ns=1, judged=77, denied=0, made=0, sent=0, unsent=0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], pass_fds=[memory], check=True)
     board = EnforcerBoard(memory)
     assert board.judged == 77
     board.close()
