@@ -30,7 +30,7 @@ class ExitCode(enum.IntEnum):
     PLUGIN = 7, "A plugin that the configuration names is unknown or broken."
     OUTPUT = 8, "An output cannot be written: a file, a socket, a directory."
     INPUT = 9, "An input file cannot be read or is not what it should be."
-    DENIED = 10, "`policy explain --exit-code`: the flow would be rejected."
+    DENIED = 10, "`policy explain --exit-code`: the flow would be rejected. `ctl ping`: no answer."
     DEGRADED = 11, "`status`: the agent runs, and something needs attention or it does not answer."
     NOT_RUNNING = 12, "`status` and `ctl`: no agent listens at the control socket."
     INTERRUPTED = 130, "Ended by Ctrl-C."

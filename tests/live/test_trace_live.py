@@ -44,6 +44,7 @@ def check(place: Place) -> None:
 
 
 def test_an_agent_of_one_process(place: Place) -> None:
+    place.configure(collectors='[processes]\nlayout = "single"')
     place.start()
     check(place)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
+from trireme_collector.cli._ctl_ping import ping
 from trireme_collector.cli._ctl_trace import trace
 from trireme_collector.cli.output import json_option, print_json, printable
 from trireme_collector.cli.status import status
@@ -21,6 +22,7 @@ def ctl() -> None:
 
 
 ctl.add_command(status)
+ctl.add_command(ping)
 ctl.add_command(trace)
 
 

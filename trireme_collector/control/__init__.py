@@ -18,6 +18,7 @@ from trireme_collector.control._commands import (
     Peer,
 )
 from trireme_collector.control._config import DEFAULT_PATH, ControlConfig
+from trireme_collector.control._pinging import PingArguments, PingProbe, PingResult
 from trireme_collector.control._protocol import (
     MAX_ANSWER_BYTES,
     MAX_REQUEST_BYTES,
@@ -69,6 +70,9 @@ __all__ = [
     "NotRunningError",
     "PacketStatus",
     "Peer",
+    "PingArguments",
+    "PingProbe",
+    "PingResult",
     "PolicyStatus",
     "ProcessStatus",
     "QueueStatus",

@@ -269,6 +269,7 @@ def _ping(record: PingReport, _paint: _Painter) -> str:
         unit=record.source_id,
         peer=record.destination_id,
         latency=record.latency,
+        error=record.error or "",
         request=record.request,
         session=record.session_id,
     )

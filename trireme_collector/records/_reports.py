@@ -172,6 +172,8 @@ class PingReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="ping"):
         ping_type: How the ping identifies itself (seed ``Type``; ``type`` is the record's kind).
         stage: Whether the ping left or the answer came.
         session_id: Random text that joins the reports of one request.
+        error: What came instead of an answer, such as ``timeout``; ``refused`` is an answer, too
+            (ours; absent when the connection was accepted).
     """
 
     source_id: str = ""
@@ -188,6 +190,7 @@ class PingReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="ping"):
     ping_type: PingType = PingType.NONE
     stage: Stage = Stage.ORIGIN
     session_id: str = ""
+    error: str | UnsetType = UNSET
 
 
 class TraceReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="trace"):

@@ -15,6 +15,7 @@ from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._parts import open_backend as _open_backend
+from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rules import rules_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.metrics import HealthCheck
     from trireme_collector.pipeline import Pipeline
+    from trireme_collector.records import Record
     from trireme_datapath.agent._accounting import OpenTracker
     from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
     from trireme_datapath.agent.config import AgentConfiguration
@@ -136,6 +138,7 @@ class Agent:
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
         self.commands.add(trace_command(self.engine.trace, self.ask))
+        self.commands.add(ping_command(lambda: self.engine.policy, self.report))
 
     @property
     def commands(self) -> CommandTable:
@@ -236,6 +239,10 @@ class Agent:
         self._wake()
         return future
 
+    def report(self, record: Record) -> None:
+        """Have `run` hand a record to the collectors; from any thread."""
+        self.ask(lambda: dispatch(self.pipeline, record))
+
     def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
         """Have `run` look between two turns."""
         return self.ask(look)
@@ -301,6 +308,7 @@ class Agent:
         if self._datapath is None:
             return
         self._datapath.run(until=self._obey)
+        self._jobs.run()
         # What waits was sent by somebody: it is judged once more before the queue goes.
         for record in backend.drain(time.time_ns()):
             dispatch(self.pipeline, record)

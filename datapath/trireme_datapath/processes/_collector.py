@@ -31,6 +31,7 @@ from trireme_datapath.processes._messages import (
     Finished,
     Ready,
     Reopen,
+    Report,
     Tell,
     ToCollector,
     Told,
@@ -184,6 +185,8 @@ class CollectorProcess:
                 self._begin(message)
             elif isinstance(message, Tell):
                 self._tell(message)
+            elif isinstance(message, Report):
+                self._hand_on(message.record)
             elif isinstance(message, Reopen):
                 self._pipeline.reopen()
             elif isinstance(message, Finish):

@@ -20,6 +20,7 @@ from trireme_datapath.processes._messages import (
     FromCollector,
     Ready,
     Reopen,
+    Report,
     Told,
 )
 from trireme_datapath.processes._state import KeeperState
@@ -142,7 +143,7 @@ class CollectorKeeper:
             self._log.error("collectors_hang", pid=child.pid)
             child.kill()
 
-    def send(self, message: Begin | Reopen | Finish) -> None:
+    def send(self, message: Begin | Report | Reopen | Finish) -> None:
         """Say something, if there is somebody to hear it."""
         if self._child is not None:
             self._child.send(message)

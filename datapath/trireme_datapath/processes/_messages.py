@@ -48,6 +48,7 @@ __all__ = [
     "Release",
     "Released",
     "Reopen",
+    "Report",
     "Settle",
     "Slot",
     "Take",
@@ -353,6 +354,12 @@ class Tell(_Message, frozen=True, kw_only=True, gc=False):
     request: int
 
 
+class Report(_Message, frozen=True, kw_only=True, gc=False):
+    """Take a record that the supervisor made."""
+
+    record: Record
+
+
 class Reopen(_Message, frozen=True, kw_only=True, gc=False):
     """Open the outputs anew."""
 
@@ -410,5 +417,5 @@ FromEnforcer: TypeAlias = (
     | Released
     | Failed
 )
-ToCollector: TypeAlias = CollectorSetup | Begin | Tell | Reopen | Finish
+ToCollector: TypeAlias = CollectorSetup | Begin | Tell | Report | Reopen | Finish
 FromCollector: TypeAlias = Ready | Told | Finished | Failed

@@ -16,6 +16,7 @@ from trireme_collector.control import PolicyStatus, ReloadResult, RestartResult
 from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
 from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._tracing import trace_command
@@ -28,7 +29,7 @@ from trireme_datapath.processes._exchange import (
     probe_program,
     signals_held,
 )
-from trireme_datapath.processes._messages import TraceUnit
+from trireme_datapath.processes._messages import Report, TraceUnit
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import Reload
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.control import AgentStatus, CommandTable
+    from trireme_collector.records import Record
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._ledger import Account
@@ -126,6 +128,7 @@ class Supervisor:
         self._close_seconds = _CLOSE_SECONDS
         self._control = TreeControl(config.settings.control, self)
         self.commands.add(trace_command(self.trace, self.ask))
+        self.commands.add(ping_command(self._policy_in_force, self.report))
 
     @property
     def commands(self) -> CommandTable:
@@ -297,6 +300,19 @@ class Supervisor:
 
         self._post(do)
         return future
+
+    def report(self, record: Record) -> None:
+        """Have the collectors take a record; from any thread."""
+
+        def job() -> None:
+            if self.tree is not None:
+                self.tree.keeper.send(Report(record=record))
+
+        self._post(job)
+
+    def _policy_in_force(self) -> CompiledPolicy:
+        tree = self.tree
+        return self.policy if tree is None else tree.staff.policy
 
     def trace(self, unit: str, request: TraceRequest) -> str:
         """Have every enforcer report the packets of a unit for a while.
