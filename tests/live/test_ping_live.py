@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,7 @@ ports = "{OPEN}-{CLOSED}"
 
 
 def check(place: Place) -> None:
-    listener = place.lab.open_socket(place.lab.client, 4, 1)
+    listener = place.lab.open_socket(place.lab.client, 4, socket.SOCK_STREAM)
     listener.bind((CLIENT[4], OPEN))
     listener.listen()
 

@@ -15,6 +15,7 @@ from trireme_collector.pipeline import (  # noqa: TC001  msgspec reads the annot
     PipelineStatus,
     ShutdownReport,
 )
+from trireme_collector.records import Record  # noqa: TC001  as above
 from trireme_datapath.backends.netlink import QueueSettings  # noqa: TC001  as above
 from trireme_datapath.dns_observer import DNSLimits  # noqa: TC001  as above
 from trireme_datapath.engine import EngineLimits  # noqa: TC001  as above
