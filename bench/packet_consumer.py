@@ -75,7 +75,7 @@ def _accept() -> float:
     def callback(packet: object) -> None:
         meter.seen += 1
         packet.accept()  # type: ignore[attr-defined]  # the package has no types
-        if meter.seen >= meter.end:
+        if 0 < meter.end <= meter.seen:  # a packet may come while it binds, before any burst
             raise _BurstOverError
 
     queue = NetfilterQueue()
