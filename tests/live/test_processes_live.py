@@ -19,7 +19,7 @@ import pytest
 
 from tests.live.conftest import ALLOWED, DENIED, POLICY, SERVER, Lab, wait_for
 from tests.live.test_run_live import Place
-from trireme_collector.control import AgentStatus, ControlClient, RestartResult
+from trireme_collector.control import AgentStatus, ControlClient, ControlError, RestartResult
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.backends._queue_statistics import read_statistics
 from trireme_datapath.backends.netlink import NetlinkBackend, NetlinkQueue
@@ -148,6 +148,12 @@ class Tree(Place):
     @property
     def client(self) -> ControlClient:
         return ControlClient(str(self.directory / "ctl"), timeout_seconds=90)
+
+    def listens(self) -> bool:
+        """Tell whether the agent takes commands."""
+        with contextlib.suppress(ControlError):
+            return bool(self.client.call_raw("status"))
+        return False
 
     def status(self) -> AgentStatus:
         return self.client.call("status", AgentStatus)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import pytest
 from tests.live.conftest import ALLOWED, SERVER, Lab, wait_for
 from tests.live.test_processes_live import Stream, Tree
 from tests.live.test_run_live import COMMAND
+from trireme_collector.control import RestartResult
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 UNIT = Path(__file__).parents[2] / "packaging" / "trireme-collector.service"
+EXAMPLE = UNIT.parents[1] / "examples" / "agent_tree.py"
 MOST_EXPOSED = 2.0
 
 
@@ -187,3 +191,24 @@ def test_the_unit_exposes_little() -> None:
     assert "Overall exposure level" in done.stdout
     exposed = float(done.stdout.split("trireme-collector.service: ")[1].split()[0])
     assert exposed <= MOST_EXPOSED
+
+
+def test_a_program_of_ones_own_can_run_the_tree(tree: Tree) -> None:
+    command = [sys.executable, str(EXAMPLE), str(tree.directory / "agent.toml")]
+    with subprocess.Popen(
+        tree.lab.server.command(command), stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            assert wait_for(tree.listens, 20)
+            assert json.loads(tree.client.call_raw("greet"))["text"].startswith("hello, process ")
+            pids = children(program.pid)
+            result = tree.client.call("restart", RestartResult)
+            assert result.enforcers == 1
+            # The program is its own: it is not exchanged.
+            assert json.loads(tree.client.call_raw("greet"))
+            assert not set(children(program.pid)) & set(pids)
+            program.send_signal(signal.SIGTERM)
+            out, _ = program.communicate(timeout=20)
+        finally:
+            program.kill()
+    assert "packets judged" in out

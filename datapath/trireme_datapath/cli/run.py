@@ -79,7 +79,7 @@ def _build(
     if wants_tree and loaded.settings.datapath.backend is BackendName.NETLINK:
         from trireme_datapath.processes.supervisor import Supervisor
 
-        return Supervisor(loaded, remove_rules=remove_rules, log=log)
+        return Supervisor(loaded, remove_rules=remove_rules, log=log, whole_program=True)
     return Agent(loaded, remove_rules=remove_rules)
 
 

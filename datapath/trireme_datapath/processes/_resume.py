@@ -44,4 +44,6 @@ def resume(memory: int) -> int:
 
 def _supervisor(state: SupervisorState) -> Supervisor:
     config = load_agent_config(state.config_path)
-    return Supervisor(config, remove_rules=state.remove_rules, log=state.log, state=state)
+    return Supervisor(
+        config, remove_rules=state.remove_rules, log=state.log, whole_program=True, state=state
+    )

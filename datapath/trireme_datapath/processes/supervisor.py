@@ -55,7 +55,7 @@ __all__ = ["Supervisor"]
 _KERNEL_TABLE: Final = "queues"  # as the unit for systemd calls it
 _SECOND_NS: Final = 1_000_000_000
 _ANSWER_SECONDS: Final = 5.0
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 90.0
 _RELEASE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 5.0
 _AFTER_DEADLINE_SECONDS: Final = 12.0
@@ -82,6 +82,9 @@ class Supervisor:
         config: The configuration.
         remove_rules: Remove the rules at the end, whatever the configuration says.
         log: How children log: ``json`` or ``text``, and ``color`` or ``plain``.
+        whole_program: Whether this process is nothing but the supervisor, as that of
+            ``trireme-collector run`` is. Then a planned restart ends with the program as it is
+            installed now in its place; otherwise only the children are exchanged.
         state: What the program of before left, if this one takes its place.
 
     Attributes:
@@ -98,6 +101,7 @@ class Supervisor:
         *,
         remove_rules: bool = False,
         log: tuple[str, str] = ("text", "plain"),
+        whole_program: bool = False,
         state: SupervisorState | None = None,
     ) -> None:
         """Read the policy; open and start nothing."""
@@ -107,6 +111,7 @@ class Supervisor:
         self._log_words = log
         self.files = AgentFiles(config)
         self._state = state
+        self._whole_program = whole_program
         if state is None:
             self.policy = self.files.load_policy()
             self._policy_since_ns = time.time_ns()
@@ -457,7 +462,8 @@ class Supervisor:
         fixed = [key for key in changed if key.startswith(_FIXED)]
         if fixed:
             self._log.warning("restart_incomplete", keys=fixed, remedy="stop it and start it anew")
-        return isinstance(result, RestartResult) and not fixed and not self._stopping
+        done = isinstance(result, RestartResult) and not fixed and not self._stopping
+        return done and self._whole_program
 
     def _give_place(self, tree: Tree) -> None:
         """Run the program as it is installed now in our place; the children notice nothing."""

@@ -77,7 +77,7 @@ def config(tmp_path: Path) -> str:
     path = tmp_path / "agent.toml"
     path.write_text(
         f"[datapath]\npolicy = \"policy.toml\"\n[collectors.file]\npath = '{tmp_path}/f.json'\n"
-        '[datapath.accounting]\nenabled = false\n'
+        "[datapath.accounting]\nenabled = false\n"
         '[processes]\nlayout = "single"\n',
         encoding="utf-8",
     )
@@ -159,7 +159,9 @@ class FakeSupervisor(FakeAgent):
         *,
         remove_rules: bool,
         log: tuple[str, str],
+        whole_program: bool,
     ) -> None:
+        assert whole_program
         super().__init__(config, remove_rules=remove_rules)
         self.calls.append("-".join(log))
 
