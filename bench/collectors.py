@@ -25,6 +25,8 @@ from trireme_collector import encode_msgpack
 from trireme_collector.delivery.spool import FsyncMode, Spool, SpoolConfig
 from trireme_collector_file import FileCollector, FileOptions
 from trireme_collector_http import HttpCollector, HttpOptions
+from trireme_collector_loki import LokiCollector, LokiOptions
+from trireme_collector_otlp import OtlpCollector, OtlpOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +79,20 @@ def _http_receiver(context: ssl.SSLContext | None) -> Iterator[str]:
 
 def _http(stack: contextlib.ExitStack, url: str, **options: object) -> Deliver:
     collector = HttpCollector(msgspec.convert({"url": url, **options}, HttpOptions), name="bench")
+    collector.open()
+    stack.callback(collector.close)
+    return collector.deliver
+
+
+def _loki(stack: contextlib.ExitStack, url: str, **options: object) -> Deliver:
+    collector = LokiCollector(msgspec.convert({"url": url, **options}, LokiOptions), name="bench")
+    collector.open()
+    stack.callback(collector.close)
+    return collector.deliver
+
+
+def _otlp(stack: contextlib.ExitStack, url: str, **options: object) -> Deliver:
+    collector = OtlpCollector(msgspec.convert({"url": url, **options}, OtlpOptions), name="bench")
     collector.open()
     stack.callback(collector.close)
     return collector.deliver
@@ -138,6 +154,10 @@ def _contenders(stack: contextlib.ExitStack) -> dict[str, Deliver]:
         "http": _http(stack, plain),
         "http, ndjson, gzip": _http(stack, plain, format="ndjson", compression="gzip"),
         "https": _http(stack, secure, ca_file=str(directory / "ca.pem")),
+        "loki": _loki(stack, plain),
+        "loki, all records": _loki(stack, plain, format="json"),
+        "otlp": _otlp(stack, plain),
+        "otlp, json": _otlp(stack, plain, encoding="json"),
     }
 
 

@@ -13,7 +13,7 @@ from trireme_collector.formats.json_lines import printable_json
 from trireme_collector.netobserv import encode_flow, flows_from_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from trireme_collector import Record
 
@@ -35,6 +35,7 @@ _CONVENTIONS = {
 _DIRECTIONS = {"ingress": "receive", "egress": "transmit"}
 _INT64 = range(-(2**63), 2**63)
 _TIMES = range(1, 2**64)
+_KNOWN_PATHS = 1024
 
 
 class Log(NamedTuple):
@@ -89,10 +90,8 @@ def _flow_logs(record: FlowRecord, agent_ip: str) -> list[Log]:
 def _native(record: Record) -> Log:
     body = render_json_line(record)[:-1]
     fields: dict[str, object] = msgspec.json.decode(body)
-    kind = str(fields.pop("type"))
-    attributes: dict[str, Value] = {"event.name": f"trireme.{kind}"}
-    for path, value in _flatten(fields):
-        attributes[_CONVENTIONS.get(path) or _PREFIX + path] = _value(value)
+    attributes: dict[str, Value] = {"event.name": f"{_PREFIX}{fields.pop('type')}"}
+    _take(attributes, fields, "")
     is_warning = False
     if isinstance(record, FlowRecord):
         is_warning = record.action.rejected
@@ -100,6 +99,28 @@ def _native(record: Record) -> Log:
         if record.direction:
             attributes["network.io.direction"] = _DIRECTIONS[record.direction.value]
     return Log(_time_ns(record), is_warning, body.decode(), attributes)
+
+
+def _take(attributes: dict[str, Value], fields: Mapping[str, object], above: str) -> None:
+    """Take what has a value, by its path; records are two levels deep."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            _take(attributes, value, f"{above}{name}.")
+        elif value or value in (0, False):
+            attributes[_names[above + name]] = _value(value)
+
+
+class _Names(dict[str, str]):
+    """The names of attributes by the path of the field; there are some hundred."""
+
+    def __missing__(self, path: str) -> str:
+        name = _CONVENTIONS.get(path) or _PREFIX + path
+        if len(self) < _KNOWN_PATHS:
+            self[path] = name
+        return name
+
+
+_names = _Names()
 
 
 def _time_ns(record: Record) -> int:
@@ -117,20 +138,14 @@ def _identity(record: Record) -> dict[str, Value]:
     }
 
 
-def _flatten(fields: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
-    """Give what has a value, by its path; records are two levels deep."""
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{above}{name}.")
-        elif value not in ("", []):
-            yield above + name, value
-
-
 def _value(value: object) -> Value:
+    if isinstance(value, str):
+        # It is shown as it is, by whoever shows logs.
+        return value if value.isprintable() else escape_text(value)
     match value:
         case list() | tuple() if all(isinstance(v, (str, bool, int, float)) for v in value):
             return tuple(map(_scalar, value))
-        case str() | bool() | int() | float():
+        case bool() | int() | float():
             return _scalar(value)
         case _:
             return printable_json(msgspec.json.encode(value)).decode()
@@ -139,7 +154,6 @@ def _value(value: object) -> Value:
 def _scalar(value: Scalar) -> Scalar:
     match value:
         case str():
-            # It is shown as it is, by whoever shows logs.
             return value if value.isprintable() else escape_text(value)
         case int() if value not in _INT64:
             return str(value)

@@ -15,7 +15,7 @@ from trireme_collector.formats.protobuf import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from trireme_collector_otlp._logs import Log, Value
 
@@ -24,7 +24,7 @@ __all__ = ["SCOPE", "json_request", "protobuf_request"]
 SCOPE = "trireme_collector"
 """The name of the instrumentation scope."""
 
-_LONGEST_KEPT = 64  # characters: what is remembered stays small
+_LONGEST_KEPT, _LARGEST_KEPT = 64, 65_536  # what is remembered stays small
 _encode = msgspec.json.Encoder().encode
 
 
@@ -45,28 +45,20 @@ def protobuf_request(logs: Iterable[Log], resource: Mapping[str, Value], now_ns:
 
 def json_request(logs: Iterable[Log], resource: Mapping[str, Value], now_ns: int) -> bytes:
     """Write the same as JSON; 64-bit integers are texts there."""
-    records = [
-        {
-            **({"timeUnixNano": str(log.time_ns)} if log.time_ns else {}),
-            "observedTimeUnixNano": str(now_ns),
-            "severityNumber": log.severity[0],
-            "severityText": log.severity[1],
-            "body": {"stringValue": log.body},
-            "attributes": _json_attributes(log.attributes),
-        }
-        for log in logs
-    ]
-    scope_logs = {"scope": {"name": SCOPE}, "logRecords": records}
-    return _encode(
-        {
-            "resourceLogs": [
-                {
-                    "resource": {"attributes": _json_attributes(resource)},
-                    "scopeLogs": [scope_logs],
-                }
-            ]
-        }
-    )
+    observed = b'"observedTimeUnixNano":"%d"' % now_ns
+    records = b",".join([_json_log(log, observed) for log in logs])
+    return (
+        b'{"resourceLogs":[{"resource":{"attributes":%b},"scopeLogs":'
+        b'[{"scope":{"name":"%b"},"logRecords":[%b]}]}]}'
+    ) % (_json_attributes(resource), SCOPE.encode(), records)
+
+
+def _json_log(log: Log, observed: bytes) -> bytes:
+    number, text = log.severity
+    time = b'"timeUnixNano":"%d",' % log.time_ns if log.time_ns else b""
+    return (
+        b'{%b%b,"severityNumber":%d,"severityText":"%b","body":{"stringValue":%b},"attributes":%b}'
+    ) % (time, observed, number, text.encode(), _encode(log.body), _json_attributes(log.attributes))
 
 
 def _log(log: Log, now_ns: int) -> bytes:
@@ -84,17 +76,23 @@ def _log(log: Log, now_ns: int) -> bytes:
 
 
 def _attribute(number: int, name: str, value: Value) -> bytes:
+    # Many records have the same: short texts and small numbers are remembered.
     if isinstance(value, str):
         if len(value) <= _LONGEST_KEPT:
             return _text_attribute(number, name, value)
-        return bytes_field(number, _key(name) + bytes_field(2, bytes_field(1, value.encode())))
+    elif type(value) is int and 0 <= value < _LARGEST_KEPT:
+        return _integer_attribute(number, name, value)
     return bytes_field(number, _key(name) + bytes_field(2, _any(value)))
 
 
 @functools.lru_cache(16_384)
 def _text_attribute(number: int, name: str, value: str) -> bytes:
-    """Write an attribute that many records have alike."""
     return bytes_field(number, _key(name) + bytes_field(2, bytes_field(1, value.encode())))
+
+
+@functools.lru_cache(16_384)
+def _integer_attribute(number: int, name: str, value: int) -> bytes:
+    return bytes_field(number, _key(name) + bytes_field(2, varint_field(3, value)))
 
 
 @functools.lru_cache(1024)
@@ -116,19 +114,25 @@ def _any(value: Value) -> bytes:
             return bytes_field(5, b"".join(bytes_field(1, _any(member)) for member in value))
 
 
-def _json_attributes(attributes: Mapping[str, Value]) -> Sequence[object]:
-    return [{"key": name, "value": _json_any(value)} for name, value in attributes.items()]
+def _json_attributes(attributes: Mapping[str, Value]) -> bytes:
+    members = [_json_key(name) + _json_any(value) for name, value in attributes.items()]
+    return b"[%b]" % b"},".join([*members, b""])[:-1]
 
 
-def _json_any(value: Value) -> dict[str, object]:
+@functools.lru_cache(1024)
+def _json_key(name: str) -> bytes:
+    return b'{"key":%b,"value":' % _encode(name)
+
+
+def _json_any(value: Value) -> bytes:
     match value:
-        case bool():
-            return {"boolValue": value}
         case str():
-            return {"stringValue": value}
+            return b'{"stringValue":%b}' % _encode(value)
+        case bool():
+            return b'{"boolValue":%b}' % _encode(value)
         case int():
-            return {"intValue": str(value)}
+            return b'{"intValue":"%d"}' % value
         case float():
-            return {"doubleValue": value}
+            return b'{"doubleValue":%b}' % _encode(value)
         case _:
-            return {"arrayValue": {"values": [_json_any(member) for member in value]}}
+            return b'{"arrayValue":{"values":[%b]}}' % b",".join(map(_json_any, value))
