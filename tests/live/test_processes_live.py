@@ -396,6 +396,17 @@ def capabilities(pid: int) -> tuple[int, int, int]:
     return int(fields["CapPrm"], 16), int(fields["NoNewPrivs"]), int(fields["Uid"].split()[1])
 
 
+def test_collectors_that_are_away_at_the_end_come_back_for_what_waits(tree: Tree) -> None:
+    agent = tree.start()
+    tree.lab.listen(4, ALLOWED)
+    kill(tree.pid("collectors"))
+    for _ in range(10):
+        assert tree.lab.connect(4, ALLOWED) == "connected"
+    code, _ = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    assert len([flow for flow in tree.flows() if flow[2] == ALLOWED]) == 10
+
+
 def test_each_process_may_do_what_it_has_to_and_nothing_else(tree: Tree) -> None:
     os.chown(tree.directory, STRANGER, STRANGER)
     tree.directory.parent.chmod(0o755)
@@ -409,6 +420,13 @@ def test_each_process_may_do_what_it_has_to_and_nothing_else(tree: Tree) -> None
     assert capabilities(tree.pid("enforcer 0")) == (admin, 1, STRANGER)
     assert capabilities(tree.pid("collectors")) == (0, 1, STRANGER)
     # What the kernel counts, only root can read: the supervisor opened it before.
+    tree.check()
+    tree.client.call("restart", RestartResult)
+    assert agent.says("program_exchanged"), agent.log()
+    assert capabilities(agent.process.pid) == (admin | raw, 1, STRANGER)
+    assert capabilities(tree.pid("enforcer 0")) == (admin, 1, STRANGER)
+    assert capabilities(tree.pid("collectors")) == (0, 1, STRANGER)
+    assert tree.lab.connect(4, DENIED) == "timed out"
     tree.check()
     assert agent.end()[0] == ExitCode.OK, agent.log()
 

@@ -15,7 +15,7 @@ import trireme_collector
 from trireme_collector.control import RestartResult
 from trireme_collector.errors import DatapathError
 from trireme_datapath.processes._child import PROGRAM
-from trireme_datapath.processes._state import store_state
+from trireme_datapath.processes._state import encode_state, store_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,22 +79,27 @@ class Exchange:
         return DatapathError(msg)
 
 
-def probe_program(config_path: str) -> str:
-    """Try whether the program as it is installed now can begin.
+def probe_program(state: SupervisorState) -> str:
+    """Try whether the program as it is installed now can go on with what we would leave.
 
     Returns:
         Why not; nothing if it can.
     """
-    command = [sys.executable, *PROGRAM, "probe", config_path, "text", "plain"]
+    command = [sys.executable, *PROGRAM, "probe", state.config_path, "text", "plain"]
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter and module
-            command, check=False, capture_output=True, text=True, timeout=_PROBE_SECONDS
+            command,
+            check=False,
+            input=encode_state(state),
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if not done.returncode:
         return ""
-    return done.stderr.strip()[-500:] or f"it ends with code {done.returncode}"
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return said[-500:] or f"it ends with code {done.returncode}"
 
 
 @contextlib.contextmanager

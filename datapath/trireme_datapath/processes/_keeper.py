@@ -86,6 +86,7 @@ class CollectorKeeper:
         self._failures = 0
         self._not_before_ns = 0
         self._finish_by_ns = 0
+        self._deadline_seconds = 0.0
         self._finishing = False
         self._stopping = False
         self.board = CollectorBoard(self._descriptor)
@@ -168,6 +169,8 @@ class CollectorKeeper:
     def stop(self, deadline_seconds: float) -> None:
         """Have it take what waits, deliver it and end."""
         self._stopping = True
+        if self._child is None and deadline_seconds:
+            self._start()  # it died a moment ago: records may wait that it still can deliver
         self._finish(deadline_seconds)
 
     def close(self) -> None:
@@ -182,10 +185,9 @@ class CollectorKeeper:
         self._finishing = True
         patience_ns = round((deadline_seconds + _AFTER_DEADLINE_SECONDS) * _SECOND_NS)
         self._finish_by_ns = time.monotonic_ns() + patience_ns
+        self._deadline_seconds = deadline_seconds
         if self.ready:
             self._child.send(Finish(deadline_seconds=deadline_seconds))
-        else:
-            self._child.kill()
 
     def _start(self) -> None:
         child = start_child(
@@ -212,7 +214,9 @@ class CollectorKeeper:
         if isinstance(message, Ready):
             self.ready = True
             self.failure = None
-            if self._feed is not None:
+            if self._finishing:
+                self.send(Finish(deadline_seconds=self._deadline_seconds))
+            elif self._feed is not None:
                 self.send(Begin(feed=self._feed))
         elif isinstance(message, Told):
             self.last = message.status

@@ -9,7 +9,7 @@ from trireme_collector.cli.errors import report
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.agent import load_agent_config
 from trireme_datapath.cli._serving import serve
-from trireme_datapath.processes._state import load_state
+from trireme_datapath.processes._state import decode_state, load_state
 from trireme_datapath.processes.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -19,9 +19,13 @@ __all__ = ["probe", "resume"]
 
 
 def probe(config_path: str) -> int:
-    """Say by the exit code whether this program could go on with a configuration."""
+    """Say by the exit code whether this program could go on with a configuration.
+
+    What the program of before would leave stands on standard input.
+    """
     try:
         load_agent_config(config_path)
+        decode_state(sys.stdin.buffer.read())
     except Exception as error:  # noqa: BLE001  whatever it is: the program of before goes on
         return report(error, as_json=False, color=False)
     return ExitCode.OK

@@ -20,6 +20,8 @@ __all__ = [
     "KeeperState",
     "PostState",
     "SupervisorState",
+    "decode_state",
+    "encode_state",
     "load_state",
     "store_state",
 ]
@@ -147,6 +149,20 @@ class SupervisorState(Struct, frozen=True, kw_only=True):
         yield from self.control or ()
 
 
+def encode_state(state: SupervisorState) -> bytes:
+    """Write a state as bytes."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode_state(data: bytes) -> SupervisorState:
+    """Read a state.
+
+    Raises:
+        msgspec.DecodeError: It is none, or one of a version that is too different.
+    """
+    return msgspec.msgpack.decode(data, type=SupervisorState)
+
+
 def store_state(state: SupervisorState) -> int:
     """Put a state into memory that outlives the program, and let it inherit every descriptor.
 
@@ -157,7 +173,7 @@ def store_state(state: SupervisorState) -> int:
         OSError: There is no room for it.
     """
     memory = os.memfd_create("trireme-supervisor")
-    data = msgspec.msgpack.encode(state)
+    data = encode_state(state)
     while data:
         data = data[os.write(memory, data) :]
     os.set_inheritable(memory, True)  # noqa: FBT003  positional only
@@ -178,7 +194,7 @@ def load_state(memory: int) -> SupervisorState:
     while block := os.read(memory, _BLOCK_BYTES):
         blocks.append(block)
     os.close(memory)
-    state = msgspec.msgpack.decode(b"".join(blocks), type=SupervisorState)
+    state = decode_state(b"".join(blocks))
     for descriptor in state.descriptors():
         os.set_inheritable(descriptor, False)  # noqa: FBT003  positional only
     return state

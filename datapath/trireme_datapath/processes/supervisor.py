@@ -16,11 +16,13 @@ from trireme_collector.control import PolicyStatus, ReloadResult, RestartResult
 from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
 from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._lifecycle import add_lifecycle_commands
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._tracing import trace_command
 from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._control import TreeControl
 from trireme_datapath.processes._exchange import (
@@ -134,6 +136,13 @@ class Supervisor:
         self._control = TreeControl(config.settings.control, self)
         self.commands.add(trace_command(self.trace, self.ask))
         self.commands.add(ping_command(self._policy_in_force, self.report))
+        self.units = UnitLifecycle(self.report)
+        self.users = UserLog(self.report)
+        add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
+        if state is not None:
+            self.units.adopt(self.policy.policy)
+        elif config.settings.datapath.unit_events:
+            self._post(lambda: self.units.enter_policy(self.policy.policy))
 
     @property
     def commands(self) -> CommandTable:
@@ -416,6 +425,8 @@ class Supervisor:
             self.policy = policy
             self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
+            if self._config.settings.datapath.unit_events:
+                self.units.enter_policy(policy.policy)
         self._notifier.ready(self._sentence())
         if ended is not None:
             ended.next()
@@ -467,7 +478,7 @@ class Supervisor:
 
     def _give_place(self, tree: Tree) -> None:
         """Run the program as it is installed now in our place; the children notice nothing."""
-        problem = probe_program(str(self._config.path))
+        problem = probe_program(self._leave(tree, None))
         if problem:
             self._log.error("program_kept", reason=problem)
             return

@@ -159,6 +159,24 @@ def test_a_stop_is_final_and_has_a_report(
     assert keeper.report == REPORT
 
 
+def test_a_stop_while_it_is_away_still_has_what_waits_delivered(
+    keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild]
+) -> None:
+    keeper.step()
+    reactor.say(started[0], Ready(revision="test"))
+    reactor.end(started[0])
+    keeper.stop(2)
+    assert len(started) == 2
+    assert not started[1].heard(Finish)
+    reactor.say(started[1], Ready(revision="test"))
+    assert started[1].heard(Finish) == [Finish(deadline_seconds=2)]
+    reactor.say(started[1], Finished(report=REPORT))
+    reactor.end(started[1], "ended with code 0")
+    keeper.step()
+    assert len(started) == 2
+    assert keeper.report == REPORT
+
+
 def test_a_stop_that_takes_too_long_is_ended(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild], clock: Clock
 ) -> None:
