@@ -22,6 +22,7 @@ NAMES = (
     "packet_path",
     "conntrack",
     "monitor",
+    "observer",
     "netobserv",
     "recorder",
 )

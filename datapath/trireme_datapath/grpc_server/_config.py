@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import msgspec
 
 from trireme_collector.errors import ConfigError
+from trireme_collector.strict_toml import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +40,19 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Write it as in a configuration."""
         if self.path:
-            return f"unix://{self.path}"
+            return f"unix:{'//' if self.path.startswith('/') else ''}{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _check_address(value: object) -> object:
+    try:
+        parse_address(str(value))
+    except ValueError as error:
+        raise Unfit("unix:///PATH, HOST:PORT or [IPV6]:PORT") from error
+    return value
+
+
+_ADDRESS = msgspec.Meta(extra={"validate": _check_address, "expected": "unix:///PATH or HOST:PORT"})
 
 
 class ListenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +69,7 @@ class ListenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_streams: How many calls may be under way at once on each address.
     """
 
-    listen: list[str] = []
+    listen: list[Annotated[str, _ADDRESS]] = []
     group: Annotated[str, msgspec.Meta(max_length=64)] = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""

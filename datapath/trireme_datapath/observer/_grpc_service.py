@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     _Context = grpc.aio.ServicerContext[Message, Message]
 
-__all__ = ["ObserverService"]
+__all__ = ["ObserverService", "read_request"]
 
 _SECOND: Final = 1_000_000_000
 _LATEST_SECONDS: Final = 253_402_300_799
@@ -126,7 +126,7 @@ class ObserverService:
         self, asked: Message, context: _Context
     ) -> tuple[FlowReader, FieldMask | None]:
         try:
-            request, mask = _read_request(asked)
+            request, mask = read_request(asked)
             return self._observer.read(request), mask
         except (FilterError, RequestError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -222,7 +222,7 @@ class _Pace:
             await asyncio.sleep(self._free_at - now)
 
 
-def _read_request(asked: Message) -> tuple[FlowsRequest, FieldMask | None]:
+def read_request(asked: Message) -> tuple[FlowsRequest, FieldMask | None]:
     """Read a request.
 
     Raises:
