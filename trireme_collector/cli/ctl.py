@@ -7,6 +7,7 @@ import click
 from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
 from trireme_collector.cli._ctl_ping import ping
 from trireme_collector.cli._ctl_trace import trace
+from trireme_collector.cli._ctl_units import unit, user
 from trireme_collector.cli.output import json_option, print_json, printable
 from trireme_collector.cli.status import status
 from trireme_collector.exit_codes import ExitCode
@@ -24,6 +25,8 @@ def ctl() -> None:
 ctl.add_command(status)
 ctl.add_command(ping)
 ctl.add_command(trace)
+ctl.add_command(unit)
+ctl.add_command(user)
 
 
 @ctl.command()

@@ -18,6 +18,12 @@ from trireme_collector.control._commands import (
     Peer,
 )
 from trireme_collector.control._config import DEFAULT_PATH, ControlConfig
+from trireme_collector.control._lifecycle import (
+    UnitArguments,
+    UnitResult,
+    UserArguments,
+    UserResult,
+)
 from trireme_collector.control._pinging import PingArguments, PingProbe, PingResult
 from trireme_collector.control._protocol import (
     MAX_ANSWER_BYTES,
@@ -81,4 +87,8 @@ __all__ = [
     "SocketBusyError",
     "TraceArguments",
     "TraceResult",
+    "UnitArguments",
+    "UnitResult",
+    "UserArguments",
+    "UserResult",
 ]

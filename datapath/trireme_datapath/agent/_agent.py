@@ -14,6 +14,7 @@ from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._jobs import LoopJobs
+from trireme_datapath.agent._lifecycle import add_lifecycle_commands
 from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._publisher import Publisher
@@ -25,6 +26,7 @@ from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
+from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.recorder.queue_feed import QueueFeed
 
@@ -76,6 +78,8 @@ class Agent:
     Attributes:
         pipeline: Where records go.
         engine: Who judges.
+        units: What becomes of processing units; for the thread of `run`, see `ask`.
+        users: Which users are seen; likewise.
 
     Raises:
         ConfigError: The policy cannot be read, or has mistakes.
@@ -139,6 +143,9 @@ class Agent:
         self._control = AgentControl(config.settings.control, self)
         self.commands.add(trace_command(self.engine.trace, self.ask))
         self.commands.add(ping_command(lambda: self.engine.policy, self.report))
+        self.units = UnitLifecycle(self._hand_on)
+        self.users = UserLog(self._hand_on)
+        add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
 
     @property
     def commands(self) -> CommandTable:
@@ -241,7 +248,10 @@ class Agent:
 
     def report(self, record: Record) -> None:
         """Have `run` hand a record to the collectors; from any thread."""
-        self.ask(lambda: dispatch(self.pipeline, record))
+        self.ask(lambda: self._hand_on(record))
+
+    def _hand_on(self, record: Record) -> None:
+        dispatch(self.pipeline, record)
 
     def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
         """Have `run` look between two turns."""
@@ -292,6 +302,7 @@ class Agent:
         """
         if self._backend is None:
             raise DatapathError("the agent was not started: call start() before run()")
+        self._tell_units()
         try:
             self._loop(self._backend)
         except OSError as error:
@@ -303,6 +314,10 @@ class Agent:
         finally:
             report = self._end()
         return report
+
+    def _tell_units(self) -> None:
+        if self._settings.unit_events:
+            self.units.enter_policy(self.engine.policy.policy)
 
     def _loop(self, backend: PacketBackend) -> None:
         if self._datapath is None:
@@ -347,6 +362,7 @@ class Agent:
         changed = policy.revision != before
         if changed:
             self.engine.replace_policy(policy)
+            self._tell_units()
             self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
             if self._accounting is not None:

@@ -155,6 +155,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dns: What is reported of names that are looked up.
         connection_exceptions: Report accepted connections that nobody answered, or that a server
             refused.
+        unit_events: Report the units of the policy when they come, change and go with it.
         counter_report_seconds: How often the counters are reported, and at the end; 0 for never.
     """
 
@@ -176,6 +177,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     accounting: AccountingConfig = AccountingConfig()
     dns: DNSConfig = DNSConfig()
     connection_exceptions: bool = True
+    unit_events: bool = True
     counter_report_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
 
     @property

@@ -33,6 +33,7 @@ checkpoint_seconds = 0
 [datapath]
 policy = '{policy}'
 counter_report_seconds = 0
+unit_events = false
 backend = "{backend}"
 refuse = {refuse}
 

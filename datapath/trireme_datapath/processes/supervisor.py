@@ -141,8 +141,6 @@ class Supervisor:
         add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
         if state is not None:
             self.units.adopt(self.policy.policy)
-        elif config.settings.datapath.unit_events:
-            self._post(lambda: self.units.enter_policy(self.policy.policy))
 
     @property
     def commands(self) -> CommandTable:
@@ -184,6 +182,8 @@ class Supervisor:
                 self.tree = None
             raise
         self._control.start()
+        if self._settings.unit_events:
+            self.units.enter_policy(self.policy.policy)
         processes = self._config.settings.processes
         self._log.info(
             "agent_started",

@@ -201,8 +201,8 @@ def test_packets_are_judged_and_reported(bench: Bench) -> None:
     assert report.shutdown.complete
     assert report.summary() == (
         "2 packets judged, 1 flows accepted, 1 rejected, 5 packets dropped by the kernel;"
-        # Beside the two flows: the counters of the unit and of all, and the checkpoint.
-        " records delivered: memory 5 of 5; dropped: 0, undelivered: 0"
+        # The start of the unit, two flows, its counters, those of all, and the checkpoint.
+        " records delivered: memory 6 of 6; dropped: 0, undelivered: 0"
     )
 
 
@@ -227,7 +227,7 @@ def test_dead_letters_are_told_apart_from_what_was_lost(bench: Bench) -> None:
     account = structs.replace(account, delivered=1, dead_lettered=2)
     status = structs.replace(report.shutdown.status, collectors=(account,))
     report = structs.replace(report, shutdown=structs.replace(report.shutdown, status=status))
-    assert "memory 1 of 5; dropped: 0, undelivered: 0, dead letters: 2" in report.summary()
+    assert "memory 1 of 6; dropped: 0, undelivered: 0, dead letters: 2" in report.summary()
 
 
 def test_what_is_opened_in_which_order(bench: Bench) -> None:

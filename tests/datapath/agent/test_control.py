@@ -236,7 +236,7 @@ def test_an_agent_takes_commands_of_others(bench: Bench, tmp_path: Path) -> None
     run = Run(bench, tmp_path / "c")
     run.agent.commands.add(
         ControlCommand(
-            name="ping",
+            name="knock",
             summary="",
             arguments=NoArguments,
             result=NoArguments,
@@ -244,7 +244,7 @@ def test_an_agent_takes_commands_of_others(bench: Bench, tmp_path: Path) -> None
         )
     )
     run.start()
-    assert run.client.call("ping", NoArguments) == NoArguments()
+    assert run.client.call("knock", NoArguments) == NoArguments()
     run.agent.stop()
     run.join()
 
