@@ -86,6 +86,11 @@ class AgentServices:
 
         return ObservingCollector(collector, self.observer)
 
+    def note_lost(self, count: int) -> None:
+        """Tell the observer of records that were lost on their way to us."""
+        if self.observer is not None and count:
+            self.observer.lost("OBSERVER_EVENTS_QUEUE", count, time.time_ns())
+
     def see(self, payload: Payload) -> None:
         """Show the observer what came from the monitor of a Cilium datapath."""
         if self.observer is None:

@@ -198,6 +198,7 @@ FILTER_FLAGS: Final[Mapping[str, FilterFlag]] = {
     **_sides("pod", "pod", "units whose name begins so", "[NAMESPACE/]PREFIX"),
     **_sides("service", "service", "services whose name begins so", "[NAMESPACE/]PREFIX"),
     **_sides("workload", "workload", "this workload", "[KIND/]NAME", _workload),
+    **_sides("cluster", "cluster_name", "this cluster; * is any text", "NAME"),
     **_sides("fqdn", "fqdn", "this name; * is any text", "NAME"),
     **_sides("label", "label", "endpoints with these labels", "SELECTOR", short="l"),
     **_sides("identity", "identity", "this security identity", "IDENTITY", _identity),

@@ -74,6 +74,7 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
             _check_control(judging, problems, warnings)
             _check_publish(judging, problems, warnings)
     if loaded is not None:
+        _check_observer(loaded, problems, warnings)
         _check_metrics(loaded, problems, warnings)
         _check_outputs(loaded, problems, warnings)
     code = problems[0].code if problems else ExitCode.OK
@@ -233,6 +234,34 @@ def _check_publish(
         problems.append(_Finding("publish", str(error), ExitCode.CONFIG))
     finally:
         server.close()
+
+
+def _check_observer(
+    loaded: AnyConfiguration,
+    problems: list[_Finding],
+    warnings: list[_Finding],
+) -> None:
+    from trireme_collector.cli.errors import exit_code_of
+    from trireme_collector.control import SocketBusyError
+    from trireme_collector.errors import ConfigError
+    from trireme_datapath.agent._services import AgentServices
+
+    try:
+        services = AgentServices(
+            loaded.settings.observer, node_name="check", resolve=loaded.resolve
+        )
+    except ConfigError as error:
+        problems.append(_Finding("observer", str(error), exit_code_of(error)))
+        return
+    try:
+        services.open()
+    except SocketBusyError as error:
+        # It may be the running agent itself that has it.
+        warnings.append(_Finding("observer", str(error), ExitCode.CONFIG))
+    except ConfigError as error:
+        problems.append(_Finding("observer", str(error), ExitCode.CONFIG))
+    finally:
+        services.close()
 
 
 def _check_outputs(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,7 @@ from urllib.parse import quote
 import grpc
 import structlog
 
+from trireme_collector.control import SocketBusyError
 from trireme_collector.errors import ConfigError
 from trireme_datapath.grpc_server._grpc_well_known import health_service, reflection_services
 from trireme_datapath.grpc_server._relay import Relay
@@ -225,11 +228,7 @@ class GrpcServers:
             credentials = self._credentials(config)
             bound = server.add_secure_port(str(address), credentials)
         except RuntimeError as error:
-            msg = (
-                f"[{listener.section}] cannot listen on {address}: another process has it, or it"
-                " is no address of this host; choose another"
-            )
-            raise ConfigError(msg) from error
+            raise _explain(listener, error) from error
         except ConfigError as error:
             raise type(error)(f"[{listener.section}] {error}") from error
         if not bound:
@@ -267,3 +266,24 @@ class GrpcServers:
             if listener.place is not None:
                 listener.place.close()
                 listener.place = None
+
+
+def _explain(listener: _Listener, error: RuntimeError) -> ConfigError:
+    """Find out why a port cannot be had: the library does not say."""
+    address = listener.address
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    reason = str(error)
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address.host, address.port))
+    except OSError as found:
+        reason = (found.strerror or str(found)).lower()
+        if found.errno == errno.EADDRINUSE:
+            return SocketBusyError(
+                f"[{listener.section}] another process has {address}; stop it or choose another"
+            )
+    return ConfigError(
+        f"[{listener.section}] cannot listen on {address}: {reason}; choose another address, or"
+        " look at the certificate and its key"
+    )

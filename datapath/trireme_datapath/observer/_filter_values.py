@@ -163,6 +163,19 @@ def _fqdn(name: str) -> Callable[[Values], Test]:
     return make
 
 
+def _clusters(side: str) -> Callable[[Values], Test]:
+    def make(values: Values) -> Test:
+        fits = compile_names([str(value) for value in values])
+
+        def test(flow: Flow) -> bool:
+            name = text(child(flow, side), "cluster_name")
+            return bool(name) and fits(name)
+
+        return test
+
+    return make
+
+
 def _labels(side: str) -> Callable[[Values], Test]:
     def make(values: Values) -> Test:
         selectors = [compile_selector(str(value)) for value in values]
@@ -351,12 +364,14 @@ _MAKERS: Final[Mapping[str, Callable[[Values], Test]]] = {
     "source_label": _labels("source"),
     "source_service": _named("source_service"),
     "source_workload": _workloads("source"),
+    "source_cluster_name": _clusters("source"),
     "destination_ip": _addresses("destination"),
     "destination_pod": _named("destination"),
     "destination_fqdn": _fqdn("destination_names"),
     "destination_label": _labels("destination"),
     "destination_service": _named("destination_service"),
     "destination_workload": _workloads("destination"),
+    "destination_cluster_name": _clusters("destination"),
     "traffic_direction": _equal("traffic_direction"),
     "verdict": _equal("verdict"),
     "drop_reason_desc": _equal("drop_reason_desc"),

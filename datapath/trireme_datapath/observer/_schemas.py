@@ -169,12 +169,14 @@ message FlowFilter
   source_label 10 string*
   source_service 16 string*
   source_workload 26 Workload*
+  source_cluster_name 37 string*
   destination_ip 3 string*
   destination_pod 4 string*
   destination_fqdn 8 string*
   destination_label 11 string*
   destination_service 17 string*
   destination_workload 27 Workload*
+  destination_cluster_name 38 string*
   traffic_direction 30 TrafficDirection*
   verdict 5 Verdict*
   drop_reason_desc 33 DropReason*

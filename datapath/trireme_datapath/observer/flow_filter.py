@@ -67,12 +67,14 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         source_label: Selectors of labels.
         source_service: ``[NAMESPACE/][PREFIX]`` of a service.
         source_workload: Workloads.
+        source_cluster_name: Clusters, with ``*``.
         destination_ip: As for the source, and so are the following.
         destination_pod: See above.
         destination_fqdn: See above.
         destination_label: See above.
         destination_service: See above.
         destination_workload: See above.
+        destination_cluster_name: See above.
         traffic_direction: ``INGRESS`` or ``EGRESS``.
         verdict: ``FORWARDED``, ``DROPPED``, ``AUDIT`` and so on.
         drop_reason_desc: ``POLICY_DENIED`` and so on.
@@ -103,12 +105,14 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source_label: tuple[str, ...] = ()
     source_service: tuple[str, ...] = ()
     source_workload: tuple[_Workload, ...] = ()
+    source_cluster_name: tuple[str, ...] = ()
     destination_ip: tuple[str, ...] = ()
     destination_pod: tuple[str, ...] = ()
     destination_fqdn: tuple[str, ...] = ()
     destination_label: tuple[str, ...] = ()
     destination_service: tuple[str, ...] = ()
     destination_workload: tuple[_Workload, ...] = ()
+    destination_cluster_name: tuple[str, ...] = ()
     traffic_direction: tuple[str | int, ...] = ()
     verdict: tuple[str | int, ...] = ()
     drop_reason_desc: tuple[str | int, ...] = ()

@@ -167,9 +167,11 @@ class CollectorProcess:
         """Take what a slot has handed over; say whether something is left."""
         receiver = self._receivers[slot]
         for _ in range(_BATCHES):
+            before = receiver.lost
             records = receiver.take()
             if records is None:
                 return False
+            self._services.note_lost(receiver.lost - before)
             for record in records:
                 self._hand_on(record)
             self._board.take(slot, receiver.taken, receiver.lost)

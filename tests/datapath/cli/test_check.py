@@ -194,3 +194,32 @@ def test_a_control_socket_that_the_running_agent_may_have(
     server.close()
     assert code == ExitCode.OK
     assert "warning: control: " in out
+
+
+def test_the_observer_is_tried(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("grpc")
+    directory = file.parent / "open"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    collectors = "[collectors.console]\n[observer]\nlisten = ['unix:{0}']"
+    code, out = check(config(file, collectors.format("open/s")), capsys)
+    assert code == ExitCode.CONFIG
+    assert "everybody can replace what lies in" in out
+    code, out = check(config(file, collectors.format("s")), capsys)
+    assert code == ExitCode.OK
+    assert not (file.parent / "s").exists()
+    code, out = check(config(file, collectors.format("s").replace("unix:", "[::1]:")), capsys)
+    assert code == ExitCode.CONFIG
+
+
+def test_the_observer_needs_its_extra(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc", "google", "google.protobuf"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [name for name in sys.modules if "._grpc_" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    collectors = "[collectors.console]\n[observer]\nlisten = ['unix:s']"
+    code, out = check(config(file, collectors), capsys)
+    assert code == ExitCode.MISSING_EXTRA
+    assert "pip install 'trireme-collector[grpc]'" in out

@@ -39,6 +39,7 @@ FLOW_OF_TCP = read_message(
         "source": {
             "identity": 2,
             "labels": ["reserved:world", "k8s:tier=front"],
+            "cluster_name": "prod-1",
             "namespace": "/shop",
             "pod_name": "cart-1",
             "workloads": [{"name": "cart", "kind": "Deployment"}],
@@ -84,6 +85,7 @@ def fits(wanted: object, flow: Mapping[str, object] = FLOW_OF_TCP) -> bool:
         ("source_workload", [{"name": "cart"}], [{"name": "cart", "kind": "DaemonSet"}]),
         ("source_fqdn", ["*.example.org"], ["*.example.com"]),
         ("source_fqdn", ["CART.example.org."], ["cart"]),
+        ("source_cluster_name", ["prod-*"], ["test-*"]),
         ("source_label", ["reserved:world"], ["reserved:host"]),
         ("source_label", ["tier in (front, back), !old"], ["tier notin (front)"]),
         ("source_label", ["k8s:tier=front"], ["any:tier=back"]),

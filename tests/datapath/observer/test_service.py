@@ -166,10 +166,10 @@ def test_requests_that_are_refused(lab: Lab, request_: dict[str, Any], details: 
 
 
 def test_a_field_of_filters_that_is_not_known_is_refused(lab: Lab) -> None:
-    # Field 37 of newer servers: whoever ignores it shows what nobody asked for.
+    # Field 39, of a newer server: whoever ignores it shows what nobody asked for.
     with pytest.raises(grpc.RpcError) as caught:
-        raw(lab, b"\x32\x05\xaa\x02\x02ab")
-    assert caught.value.details() == "filters by field 37 of FlowFilter are not supported"
+        raw(lab, b"\x32\x05\xba\x02\x02ab")
+    assert caught.value.details() == "filters by field 39 of FlowFilter are not supported"
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x32\x7f", b"\x08", b"\x32\x02\x0a\x01\xff"])
@@ -289,6 +289,32 @@ def test_nobody_there(tmp_path: Path) -> None:
         pytest.raises(ObserverError, match="cannot be reached"),
     ):
         client.ask("ServerStatus")
+
+
+def test_thousands_of_streams(lab: Lab) -> None:
+    lab.see(1)
+    with grpc.insecure_channel(lab.place) as channel:
+        method = channel.unary_stream(GET_FLOWS)
+        streams = [method(b"\x08\x01\x18\x01", timeout=60) for _ in range(2000)]
+        outcomes = {"served": 0, "refused": 0}
+        for stream in streams:
+            try:
+                next(stream)
+                outcomes["served"] += 1
+            except grpc.RpcError:
+                outcomes["refused"] += 1
+        assert outcomes["served"] >= 256
+        assert outcomes["refused"] >= 1000
+        for stream in streams:
+            stream.cancel()
+    eventually(lambda: _is_answered(lab))
+
+
+def _is_answered(lab: Lab) -> bool:
+    try:
+        return lab.ports(FlowsRequest(number=1)) == [1]
+    except ObserverError:
+        return False  # the streams of before are still being ended
 
 
 def test_a_hundred_clients(lab: Lab) -> None:

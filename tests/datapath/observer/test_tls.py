@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trireme_collector.control import SocketBusyError
 from trireme_collector.errors import ConfigError
 from trireme_datapath.grpc_server import Address
 from trireme_datapath.observer.config import ObserverConfig
@@ -81,7 +82,7 @@ def test_a_server_with_a_certificate(files: Files) -> None:
             pytest.raises(ObserverError),
         ):
             client.ask("ServerStatus")
-        with pytest.raises(ConfigError, match=r"\[observer\] cannot listen on 127.0.0.1"):
+        with pytest.raises(SocketBusyError, match=r"\[observer\] another process has 127.0.0.1"):
             serve(files, port, mutual=False)
     finally:
         services.close()
@@ -114,3 +115,21 @@ def test_a_certificate_that_is_not_there(files: Files) -> None:
         AgentServices(config, node_name="host").open()
     with pytest.raises(ConfigError, match="/none cannot be read"):
         ObserverClient(Address(host="127.0.0.1", port=1), ClientTls(ca_file="/none"))
+
+
+def test_files_that_are_no_certificates(files: Files) -> None:
+    config = ObserverConfig(
+        listen=[f"127.0.0.1:{free_port()}"],
+        tls_certificate_file=files.key,
+        tls_key_file=files.key,
+    )
+    with pytest.raises(ConfigError, match="look at the certificate and its key"):
+        AgentServices(config, node_name="host").open()
+
+
+def test_an_address_of_somebody_else(files: Files) -> None:
+    config = ObserverConfig(
+        listen=["192.0.2.77:4244"], tls_certificate_file=files.server, tls_key_file=files.key
+    )
+    with pytest.raises(ConfigError, match=r"cannot listen on 192.0.2.77:4244: cannot assign"):
+        AgentServices(config, node_name="host").open()
