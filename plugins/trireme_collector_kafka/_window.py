@@ -63,6 +63,7 @@ class Shipment:
         """Make it one to be sent."""
         self.state = State.NEW
         self.fault = None
+        self.alone = False
 
 
 class Entry:
