@@ -82,19 +82,30 @@ def test_tls_is_asked_for_where_it_may_be_missing() -> None:
     assert "whether they want tls" not in explain(Fault(DOWN), tls=True)
 
 
+def worst(troubles: Troubles) -> int | None:
+    return None if troubles.worst is None else troubles.worst.code()
+
+
 def test_the_trouble_that_says_most_is_kept() -> None:
     troubles = Troubles()
     troubles.note(Fault(TRANSPORT))
-    assert troubles.worst is None
-    for code, kept in ((DOWN, DOWN), (SSL, SSL), (DOWN, SSL), (AUTHENTICATION, AUTHENTICATION)):
+    assert worst(troubles) is None
+    for code, kept in (
+        (DOWN, DOWN),
+        (SSL, SSL),
+        (DOWN, SSL),
+        (AUTHENTICATION, AUTHENTICATION),
+        (SSL, AUTHENTICATION),
+    ):
         troubles.note(Fault(code))
-        assert troubles.worst is not None
-        assert troubles.worst.code() == kept
-    troubles.note(Fault(SSL))
-    assert troubles.worst.code() == AUTHENTICATION
+        assert worst(troubles) == kept
     troubles.forget()
-    assert troubles.worst is None
+    assert worst(troubles) is None
+
+
+def test_an_error_may_end_a_producer() -> None:
+    troubles = Troubles()
     assert not troubles.are_fatal
     troubles.note(Fault(TRANSPORT, fatal=True))
-    assert troubles.are_fatal
-    assert troubles.worst is not None
+    assert worst(troubles) == TRANSPORT
+    assert (troubles.are_fatal, worst(troubles)) == (True, TRANSPORT)
