@@ -317,7 +317,8 @@ class ConnectionAccount:
         if flow.denied:
             return
         account = flow.account
-        if not evicted or (account is not None and account.ended):  # idle for long, and in no list: the kernel does not know it
+        # Idle for long and in no list means that the kernel does not know it either.
+        if not evicted or (account is not None and account.ended):
             self._close(flow, now_ns)
             return
         reported = NOTHING if account is None else account.reported

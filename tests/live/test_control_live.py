@@ -157,7 +157,8 @@ def test_a_drain_ends_the_agent_and_tells_what_is_left(place: Place) -> None:
     assert result["complete"]
     assert result["rules_in_place"]
     (account,) = result["status"]["collectors"]
-    assert account["accepted"] == account["delivered"] == 5  # with the unit, counters and checkpoint
+    # With the unit, the counters and the checkpoint.
+    assert account["accepted"] == account["delivered"] == 5
     assert agent.wait()[0] == ExitCode.OK
     assert not (place.directory / "ctl").exists()
     assert not (place.directory / "ctl.lock").exists()

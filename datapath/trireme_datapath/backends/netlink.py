@@ -119,7 +119,8 @@ class NetlinkBackend:
             general door), ``judge_errors`` (dropped because the engine raised),
             ``batch_errors`` (the engine raised on a batch, its packets were judged singly),
             ``watcher_errors`` (`judged` raised), ``malformed_messages``,
-            ``unknown_packet_ids`` (the kernel knew a verdict's packet no more), ``kernel_errors``, ``receive_overruns``, ``send_errors``.
+            ``unknown_packet_ids`` (the kernel knew a verdict's packet no more),
+            ``kernel_errors``, ``receive_overruns``, ``send_errors``.
     """
 
     def __init__(
