@@ -109,6 +109,7 @@ pytest_collect_file = Sybil(
         PythonCodeBlockParser(),
         CodeBlockParser(language="toml", evaluator=_toml),
         CodeBlockParser(language="text", evaluator=_write),
+        CodeBlockParser(language="yaml", evaluator=_write),
         CodeBlockParser(language="console", evaluator=_console),
         SkipParser(),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from msgspec import UNSET, UnsetType
@@ -23,6 +24,7 @@ from trireme_datapath.policy._file import (
     UnitTable,
 )
 from trireme_datapath.policy._rules import read_rule
+from trireme_datapath.policy.kubernetes import load_kubernetes_policy
 from trireme_datapath.policy.model import (
     MarkMatch,
     PeerDefinition,
@@ -35,7 +37,6 @@ from trireme_datapath.policy.model import (
 )
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Sequence
 
     from trireme_collector.strict_toml import KeyPath
@@ -45,11 +46,12 @@ __all__ = ["load_policy", "parse_policy"]
 
 T = TypeVar("T")
 _RULES = ("ingress", "egress")
+_YAML_SUFFIXES = (".yaml", ".yml")
 _RESERVED_RULE_IDS = frozenset({"default", "local", "observe-only"})
 
 
 def load_policy(path: str | os.PathLike[str], *, allow_world_writable: bool = False) -> Policy:
-    """Read a policy file.
+    """Read a policy file: TOML, or the objects of a Kubernetes cluster if it ends in .yaml or .yml.
 
     Args:
         path: The file.
@@ -60,7 +62,10 @@ def load_policy(path: str | os.PathLike[str], *, allow_world_writable: bool = Fa
 
     Raises:
         ConfigError: The file cannot be read or has mistakes; all of them are listed.
+        MissingExtraError: It is YAML, and PyYAML is not installed.
     """
+    if os.fspath(path).endswith(_YAML_SUFFIXES):
+        return load_kubernetes_policy(path, allow_world_writable=allow_world_writable)
     return _Reader(load_document(path, refuse_world_writable=not allow_world_writable)).policy()
 
 
