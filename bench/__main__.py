@@ -21,6 +21,7 @@ NAMES = (
     "outage",
     "packet_path",
     "conntrack",
+    "processes",
     "monitor",
     "observer",
     "netobserv",

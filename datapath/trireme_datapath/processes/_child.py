@@ -41,6 +41,7 @@ class Child(Generic[ReceivedT]):
         channel: The way to it.
         generation: How often the program had been exchanged when it was started.
         born_ns: When it was started, by a clock that does not jump.
+        exit_code: How it ended, as `subprocess.Popen.returncode`; None before.
     """
 
     def __init__(self, pid: int, channel: Channel[ReceivedT], generation: int) -> None:
@@ -50,7 +51,7 @@ class Child(Generic[ReceivedT]):
         self.generation = generation
         self.born_ns = time.monotonic_ns()
         self.pidfd = os.pidfd_open(pid)
-        self.exit_status: int | None = None
+        self.exit_code: int | None = None
 
     @classmethod
     def resumed(cls, state: ChildState, decoder: msgspec.msgpack.Decoder[ReceivedT]) -> Self:
@@ -95,7 +96,7 @@ class Child(Generic[ReceivedT]):
             if self.pidfd >= 0:
                 os.close(self.pidfd)
             self.pidfd = -1
-        code = os.waitstatus_to_exitcode(status)
+        self.exit_code = code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return f"ended with code {code}"
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import signal
 import socket
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ _QUICK_NS: Final = _SECOND_NS // 4
 _MANY: Final = 2  # deaths at once after taking over, until what was in hand is dropped
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE_KILLED: Final = 0.4
 
 
 class Duty(enum.Enum):
@@ -163,7 +165,7 @@ class Post:
         self.deaths = 0
         self.changes = 0
         self.longest_pause_ns = 0
-        self._quick_deaths = 0
+        self._quick_deaths = self._crashes = 0
         self._not_before_ns = 0
 
     @property
@@ -195,7 +197,7 @@ class Post:
         self.enforcer = enforcer
         enforcer.post = self
         enforcer.enter(Duty.TAKING)
-        settle = Settle.DROP if self._quick_deaths >= _MANY else Settle.AGAIN
+        settle = Settle.DROP if self._crashes >= _MANY else Settle.AGAIN
         enforcer.child.send(Take(slot=self.number, settle=settle, adopt=self.changes > 0))
 
     def taken(self, now_ns: int) -> None:
@@ -206,6 +208,9 @@ class Post:
     def vacate(self, *, died: bool) -> None:
         """Note that its enforcer is gone.
 
+        Who was killed by somebody else did not die of a packet: what it had in hand is judged by
+        the next one, and that one comes soon, however often it happens.
+
         Args:
             died: Whether it was not told to go.
         """
@@ -215,16 +220,19 @@ class Post:
         self.past.update(enforcer.counters)
         self.vacant_ns = now_ns = time.monotonic_ns()
         if not died:
-            self._quick_deaths = 0
+            self._quick_deaths = self._crashes = 0
             return
         self.deaths += 1
         if enforcer.duty is Duty.JUDGING and now_ns - enforcer.since_ns >= _QUICK_NS:
-            self._quick_deaths = 0
+            self._quick_deaths = self._crashes = 0
             return
+        killed = enforcer.child.exit_code == -signal.SIGKILL
         self._quick_deaths += 1
+        self._crashes = 0 if killed else self._crashes + 1
         beyond = self._quick_deaths - _MANY
         if beyond > 0:
-            pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(beyond, 10))
+            longest = _LONGEST_PAUSE_KILLED if killed else _LONGEST_PAUSE
+            pause = min(longest, _SHORTEST_PAUSE * 2 ** min(beyond, 10))
             self._not_before_ns = now_ns + round(pause * _SECOND_NS)
 
     def counters(self) -> Counter[str]:

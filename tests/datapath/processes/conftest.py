@@ -25,6 +25,7 @@ class FakeChild:
         self.born_ns = 0
         self.told: list[msgspec.Struct] = []
         self.killed = False
+        self.exit_code: int | None = None
 
     def send(self, message: msgspec.Struct) -> None:
         self.told.append(message)
@@ -52,7 +53,8 @@ class FakeReactor:
     def say(self, child: FakeChild, message: object) -> None:
         self.hearers[child.pid](message)
 
-    def end(self, child: FakeChild, how: str = "killed by SIGKILL") -> None:
+    def end(self, child: FakeChild, how: str = "killed by SIGKILL", code: int = -9) -> None:
+        child.exit_code = code
         del self.hearers[child.pid]
         self.buriers.pop(child.pid)(how)
 
