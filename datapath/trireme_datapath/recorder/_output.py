@@ -181,6 +181,9 @@ class FileOutput(_Buffered):
         ):
             self._finish_file()
             self._next_file(now_ns)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         try:
             _write_all(self._file, data)
         except OSError:
@@ -205,7 +208,7 @@ class FileOutput(_Buffered):
                 total = statistics.packets + written.packets
                 end = self._encoder.end(type(statistics)(total, statistics.lost), wall_ns)
                 with contextlib.suppress(OSError):  # a file without it is as good
-                    self._put(end, self._file_since_ns)
+                    self._write(end)
         finally:
             self._finish_file()
         return written

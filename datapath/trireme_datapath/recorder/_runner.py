@@ -96,8 +96,11 @@ class RecordingRunner:
             self._record()
         except Exception as error:  # noqa: BLE001  whoever waits for the recording gets it
             self._fail(error)
-        finally:
+        try:
             self._close()
+        except Exception as error:  # noqa: BLE001  as above
+            self._fail(error)
+        finally:
             self._on_end()
 
     def _record(self) -> None:
@@ -168,23 +171,20 @@ class RecordingRunner:
             self._recording.ended = StopReason.FAILED
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):
+        """Close everything, each whatever comes of the others."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close_wake)
+            stack.callback(self._close_output)
+            stack.callback(self._source.close)
             self._count_losses()
-        with contextlib.suppress(OSError):
-            self._source.close()
+
+    def _close_output(self) -> None:
         counted = self.statistics
-        try:
-            self._count(
-                self._output.close(
-                    CaptureStatistics(
-                        counted.packets_captured + counted.packets_lost, counted.packets_lost
-                    ),
-                    time.monotonic_ns(),
-                    time.time_ns(),
-                )
-            )
-        except OSError as error:
-            self._fail(error)
+        seen = counted.packets_captured + counted.packets_lost
+        statistics = CaptureStatistics(seen, counted.packets_lost)
+        self._count(self._output.close(statistics, time.monotonic_ns(), time.time_ns()))
+
+    def _close_wake(self) -> None:
         with self._lock:
             os.close(self._wake)
             self._wake = -1
