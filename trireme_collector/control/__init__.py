@@ -47,7 +47,12 @@ from trireme_collector.control._status import (
     ReloadResult,
     RestartResult,
 )
-from trireme_collector.control._tracing import TraceArguments, TraceResult
+from trireme_collector.control._tracing import (
+    TraceArguments,
+    TraceResult,
+    TraceRulesArguments,
+    TraceRulesResult,
+)
 
 __all__ = [
     "DEFAULT_PATH",
@@ -87,6 +92,8 @@ __all__ = [
     "SocketBusyError",
     "TraceArguments",
     "TraceResult",
+    "TraceRulesArguments",
+    "TraceRulesResult",
     "UnitArguments",
     "UnitResult",
     "UserArguments",

@@ -19,6 +19,7 @@ from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
+from trireme_datapath.agent._rule_tracing import trace_rules_command
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._tracing import trace_command
@@ -143,6 +144,7 @@ class Agent:
         self._control = AgentControl(config.settings.control, self)
         self.commands.add(trace_command(self.engine.trace, self.ask))
         self.commands.add(ping_command(lambda: self.engine.policy, self.report))
+        self.commands.add(trace_rules_command(self.report))
         self.units = UnitLifecycle(self._hand_on)
         self.users = UserLog(self._hand_on)
         add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)

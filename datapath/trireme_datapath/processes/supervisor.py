@@ -19,6 +19,7 @@ from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._lifecycle import add_lifecycle_commands
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._report import AgentReport
+from trireme_datapath.agent._rule_tracing import trace_rules_command
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._tracing import trace_command
 from trireme_datapath.kernel.install import KernelRules
@@ -136,6 +137,7 @@ class Supervisor:
         self._control = TreeControl(config.settings.control, self)
         self.commands.add(trace_command(self.trace, self.ask))
         self.commands.add(ping_command(self._policy_in_force, self.report))
+        self.commands.add(trace_rules_command(self.report))
         self.units = UnitLifecycle(self.report)
         self.users = UserLog(self.report)
         add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
