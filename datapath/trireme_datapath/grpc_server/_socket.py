@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import grp
 import os
 import socket
@@ -19,6 +20,7 @@ from trireme_collector.errors import ConfigError
 __all__ = ["SocketPlace"]
 
 _MODE: Final = 0o660
+_WORKSHOP: Final = ".grpc"
 
 
 class SocketPlace:
@@ -51,7 +53,10 @@ class SocketPlace:
             _refuse_open_directory(self._path.parent)
             self._lock = _lock(self._lock_path, path)
             _remove_leftover(self._path)
-            made = tempfile.mkdtemp(dir=self._path.parent, prefix=".", suffix=".grpc")
+            _remove_workshops(self._path)
+            made = tempfile.mkdtemp(
+                dir=self._path.parent, prefix=f".{self._path.name}.", suffix=_WORKSHOP
+            )
             self._workshop = Path(made)
         except OSError as error:
             self.close()
@@ -178,6 +183,17 @@ def _remove_leftover(path: Path) -> None:
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
             raise _busy(str(path))
     path.unlink()
+
+
+def _remove_workshops(path: Path) -> None:
+    """Remove the directories of holders that were killed; the lock says that none is alive."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_WORKSHOP}"):
+        with contextlib.suppress(OSError):
+            if left.is_symlink() or left.lstat().st_uid != os.geteuid():
+                continue
+            for inside in left.iterdir():
+                inside.unlink()
+            left.rmdir()
 
 
 def _busy(path: str) -> SocketBusyError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -13,7 +13,7 @@ from trireme_datapath.observer._times import json_time, parse_rfc3339
 from trireme_datapath.observer.json_form import RESPONSE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from google.protobuf.message import Message
 
@@ -140,37 +140,56 @@ def _moment(time_ns: int) -> dict[str, int]:
 
 def read_form(message: Message) -> dict[str, object]:
     """Give the JSON form of a message, with its fields in the order of the schema."""
-    known = observer_schema().messages[message.DESCRIPTOR.full_name].fields
-    present = {descriptor.name: value for descriptor, value in message.ListFields()}
-    form: dict[str, object] = {}
-    for name, field in known.items():
-        if name in present:
-            value = present[name]
-            form[name] = (
-                [_read(field, one) for one in value] if field.repeated else _read(field, value)
-            )
-    return form
+    readers = _readers(message.DESCRIPTOR.full_name)
+    present = [(readers[field.name], value) for field, value in message.ListFields()]
+    present.sort(key=_by_order)
+    return {reader.name: reader.read(value) for reader, value in present}
 
 
-def _read(field: FieldSchema, value: object) -> object:
-    kind = field.type
+class _Reader(NamedTuple):
+    """Reads one field; fields are sorted by their place in the schema."""
+
+    order: int
+    name: str
+    read: Callable[[Any], object]
+
+
+def _by_order(item: tuple[_Reader, object]) -> int:
+    return item[0].order
+
+
+@functools.cache
+def _readers(name: str) -> dict[str, _Reader]:
+    fields = observer_schema().messages[name].fields
+    found = {}
+    for order, field in enumerate(fields.values()):
+        read = _reader_of(field.type)
+        found[field.name] = _Reader(order, field.name, _each(read) if field.repeated else read)
+    return found
+
+
+def _each(read: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda values: [read(value) for value in values]
+
+
+def _reader_of(kind: str) -> Callable[[Any], object]:
     schema = observer_schema()
     if kind in schema.enums:
-        for name, number in schema.enums[kind].numbers.items():
-            if number == value:
-                return name
-        return value
+        names = {number: name for name, number in schema.enums[kind].numbers.items()}
+        return lambda value: names.get(value, value)
     if kind in schema.messages:
-        return read_form(value)  # type: ignore[arg-type]  # the schema says that it is a message
+        return read_form
     if kind == _TIMESTAMP:
-        return json_time(getattr(value, "seconds", 0) * _SECOND + getattr(value, "nanos", 0))
+        return lambda value: json_time(value.seconds * _SECOND + value.nanos)
     if kind in _WRAPPERS:
-        return getattr(value, "value", None)
+        return lambda value: value.value
     if kind == _MASK:
-        return ",".join(getattr(value, "paths", ()))
+        return lambda value: ",".join(value.paths)
     if kind.endswith("64"):
-        return str(value)
-    return {} if kind.startswith("google.") else value
+        return str
+    if kind.startswith("google."):
+        return lambda _: {}
+    return lambda value: value
 
 
 def unknown_field(message: Message) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -43,8 +44,13 @@ def json_time(time_ns: int) -> str:
     seconds, fraction = divmod(time_ns, _SECOND)
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         return ""
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").zfill(19)
-    return f"{text}{_digits(fraction, (3, 6, 9))}Z"
+    return f"{_second(seconds)}{_digits(fraction, (3, 6, 9))}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    # Many flows share a second.
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").zfill(19)
 
 
 def _digits(fraction: int, lengths: tuple[int, ...]) -> str:
@@ -125,10 +131,16 @@ def _at(time_ns: int) -> time.struct_time:
 
 
 def _stamp_milli(time_ns: int) -> str:
-    at = _at(time_ns)
+    seconds, fraction = divmod(time_ns, _SECOND)
+    return f"{_stamp(seconds)}.{fraction // 1_000_000:03d}"
+
+
+@functools.lru_cache(maxsize=64)
+def _stamp(seconds: int) -> str:
+    at = _at(seconds * _SECOND)
     clock = f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}"
     month = _MONTHS[3 * at.tm_mon - 3 : 3 * at.tm_mon]
-    return f"{month} {at.tm_mday:2d} {clock}.{time_ns % _SECOND // 1_000_000:03d}"
+    return f"{month} {at.tm_mday:2d} {clock}"
 
 
 def _formatted(layout: str) -> Callable[[int], str]:

@@ -12,6 +12,7 @@ import pytest
 from trireme_collector.control import SocketBusyError
 from trireme_collector.errors import ConfigError
 from trireme_datapath.grpc_server import ListenConfig, parse_schema
+from trireme_datapath.grpc_server._config import MAX_PATH_BYTES
 
 grpc = pytest.importorskip("grpc")
 
@@ -146,6 +147,30 @@ def test_what_a_killed_server_left_is_removed(place: str, tmp_path: Path) -> Non
         left.bind(str(tmp_path / "s"))
     made = GrpcServers()
     made.add("echo", ListenConfig(listen=[place]), echo()[0])
+    made.open()
+    assert call(place, "/test.Echo/Say", b"") == b""
+    made.close(0)
+
+
+def test_what_else_a_killed_server_left_is_removed(place: str, tmp_path: Path) -> None:
+    left = tmp_path / ".s.abcdefgh.grpc"
+    left.mkdir()
+    (left / "b").touch()
+    other = tmp_path / ".s2.abcdefgh.grpc"
+    other.mkdir()
+    made = GrpcServers()
+    made.add("echo", ListenConfig(listen=[place]), echo()[0])
+    made.open()
+    made.close(0)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_the_longest_path_can_be_served(tmp_path: Path) -> None:
+    directory = tmp_path
+    room = MAX_PATH_BYTES - len(str(directory)) - 1
+    place = f"unix://{directory}/{'s' * room}"
+    made = GrpcServers()
+    made.add("echo", ListenConfig(listen=[place]), echo()[0], identify=True)
     made.open()
     assert call(place, "/test.Echo/Say", b"") == b""
     made.close(0)
