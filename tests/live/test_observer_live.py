@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.conftest import ALLOWED, CLIENT, DENIED, SERVER, Lab, wait_for
+from tests.live.test_processes_live import Tree, kill
 from tests.live.test_run_live import COMMAND, Place
+from trireme_collector.control import RestartResult
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -112,5 +114,52 @@ def test_live_flows_are_followed(watched: Place) -> None:
     finally:
         follower.kill()
         follower.communicate()
+    code, _ = agent.end()
+    assert code == ExitCode.OK
+
+
+@pytest.fixture
+def tree(lab: Lab, tmp_path: Path) -> Iterator[Tree]:
+    """Give a tree of processes that can be asked for its flows."""
+    lab.listen(4, ALLOWED)
+    with contextlib.ExitStack() as stack:
+        made = Tree(lab, tmp_path, stack)
+        made.set_up(mode="new", processes='\n[observer]\nlisten = ["unix:observer.sock"]')
+        yield made
+
+
+def is_seen(place: Place) -> bool:
+    assert place.lab.connect(4, ALLOWED) == "connected"
+    server = f"unix://{place.directory}/observer.sock"
+    done = subprocess.run(
+        [*COMMAND, "observe", "--server", server, "--port", str(ALLOWED)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode == ExitCode.OK and "ALLOWED" in done.stdout
+
+
+def test_live_flows_can_be_asked_for_again_after_a_kill(tree: Tree) -> None:
+    agent = tree.start()
+    assert wait_for(lambda: is_seen(tree), 20), agent.log()
+    pid = tree.pid("collectors")
+    kill(pid)
+    assert tree.replaced("collectors", pid, "running"), agent.log()
+    assert wait_for(lambda: is_seen(tree), 20), agent.log()
+    code, _ = agent.end()
+    assert code == ExitCode.OK
+    left = {path.name for path in tree.directory.iterdir() if "observer" in path.name}
+    assert left == set()
+
+
+def test_live_flows_can_be_asked_for_again_after_a_planned_restart(tree: Tree) -> None:
+    agent = tree.start()
+    assert wait_for(lambda: is_seen(tree), 20), agent.log()
+    tree.client.call("restart", RestartResult)
+    assert agent.says("program_exchanged"), agent.log()
+    assert wait_for(lambda: is_seen(tree), 20), agent.log()
+    assert "_died" not in agent.log()
     code, _ = agent.end()
     assert code == ExitCode.OK

@@ -246,3 +246,39 @@ def test_a_malformed_request_is_refused(servers: GrpcServers, place: str) -> Non
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details() == "the request is no test.Text"
     assert call(place, "/test.Echo/Say", b"") == b""
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# Settings, then headers of stream 1 that are no headers, and a frame that is longer than allowed.
+FRAMES = (
+    b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    b"\x00\x00\x05\x01\x04\x00\x00\x00\x01\xff\xff\xff\xff\xff",
+    b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(range(256)) * 64,
+        PREFACE[:7],
+        PREFACE + FRAMES[0] + FRAMES[1],
+        PREFACE + FRAMES[0] + FRAMES[2] + bytes(4096),
+        b"\x16\x03\x01\x02\x00",
+    ],
+)
+def test_what_is_no_http2_hurts_nobody(
+    servers: GrpcServers, place: str, tmp_path: Path, content: bytes
+) -> None:
+    del servers
+    strangers = []
+    for _ in range(20):
+        stranger = socket.socket(socket.AF_UNIX)
+        stranger.connect(str(tmp_path / "s"))
+        stranger.sendall(content)
+        strangers.append(stranger)
+    assert call(place, "/test.Echo/Say", b"\x0a\x02hi") == b"\x0a\x02hi"
+    for stranger in strangers:
+        stranger.close()
+    assert call(place, "/test.Echo/Say", b"") == b""
