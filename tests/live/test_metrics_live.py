@@ -74,6 +74,8 @@ def test_what_was_judged_can_be_read_and_seen(place: Place) -> None:
     _, text = ask(path, "/metrics")
     assert value(text, 'trireme_engine_events_total{event="flows_accepted"}') == 1
     assert value(text, 'trireme_queue_dropped_packets_total{full="queue"}') == 0
+    assert value(text, 'trireme_process_running{process="enforcer 0"}') == 1
+    assert value(text, 'trireme_crossing_records_total{fate="dropped"}') == 0
     left_out = 'trireme_collector_records_dropped_total{collector="screen",reason="filtered"}'
     assert value(text, left_out) >= 1
     code, out = agent.end()

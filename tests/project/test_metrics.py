@@ -8,9 +8,16 @@ from pathlib import Path
 from trireme_collector.metrics import PIPELINE_METRICS, SERVER_METRICS
 from trireme_datapath.agent._monitor_watch import MONITOR_METRICS
 from trireme_datapath.agent._watch import DATAPATH_METRICS
+from trireme_datapath.processes._metrics import PROCESS_METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
-EVERY = (*PIPELINE_METRICS, *DATAPATH_METRICS, *MONITOR_METRICS, *SERVER_METRICS)
+EVERY = (
+    *PIPELINE_METRICS,
+    *DATAPATH_METRICS,
+    *PROCESS_METRICS,
+    *MONITOR_METRICS,
+    *SERVER_METRICS,
+)
 
 
 def test_the_documented_metrics_are_those_that_are_offered() -> None:

@@ -15,9 +15,9 @@ from trireme_collector.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trireme_collector.metrics import MetricsConfig
+    from trireme_collector.metrics import MetricsConfig, MetricSource
     from trireme_collector.pipeline import Pipeline
     from trireme_datapath.backends.netlink import QueueStatistics
 
@@ -87,6 +87,7 @@ class AgentWatch:
         pipeline: Where the agent's records go.
         engine: Who judges.
         clock: A clock that does not jump, nanoseconds.
+        sources: What else is measured.
 
     Raises:
         MissingExtraError: The package for it is not installed.
@@ -98,6 +99,8 @@ class AgentWatch:
         pipeline: Pipeline,
         engine: Measured,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        sources: Sequence[MetricSource] = (),
     ) -> None:
         """Build the server, if there is one; open nothing."""
         self._engine = engine
@@ -107,7 +110,7 @@ class AgentWatch:
         self.server: MetricsServer | None = None
         if config.listen:
             account = PipelineMetrics(pipeline)
-            self.server = MetricsServer(config, (account, self), (self, account))
+            self.server = MetricsServer(config, (account, self, *sources), (self, account))
 
     def open(self) -> None:
         """Listen; nobody is answered yet.

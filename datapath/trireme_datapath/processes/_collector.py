@@ -36,6 +36,7 @@ from trireme_datapath.processes._messages import (
     ToCollector,
     Told,
 )
+from trireme_datapath.processes._metrics import ProcessMetrics
 from trireme_datapath.processes._privileges import keep_only
 from trireme_datapath.processes._record_link import RecordReceiver
 
@@ -107,7 +108,10 @@ class CollectorProcess:
         config = load_agent_config(setup.config_path)
         settings = config.settings
         self._pipeline: Pipeline = config.pipeline()
-        self._watch = AgentWatch(settings.metrics, self._pipeline, self._datapath)
+        self._processes = ProcessMetrics()
+        self._watch = AgentWatch(
+            settings.metrics, self._pipeline, self._datapath, sources=(self._processes,)
+        )
         self._publisher = Publisher(settings.publish, config.resolve)
         self._services = AgentServices(
             settings.observer, node_name=self._pipeline.instance, resolve=config.resolve
@@ -196,6 +200,7 @@ class CollectorProcess:
 
     def _begin(self, message: Begin) -> None:
         self._datapath.take(message.feed)
+        self._processes.take(message.feed)
         if message.feed.beating:
             self._watch.turn()
         if not self._began:

@@ -107,6 +107,9 @@ class Ledger:
             revision=self._tree.staff.policy.revision,
             queues=self.queues(),
             beating=beating,
+            processes=self.processes(),
+            crossing=self.crossing(),
+            settled=sum(post.board.settled for post in self._tree.posts),
         )
 
     def processes(self) -> tuple[ProcessStatus, ...]:

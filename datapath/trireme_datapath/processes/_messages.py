@@ -8,7 +8,9 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from trireme_collector.control import (  # noqa: TC001  msgspec reads the annotations
+    CrossingStatus,
     HealthStatus,
+    ProcessStatus,
     QueueStatus,
 )
 from trireme_collector.pipeline import (  # noqa: TC001  msgspec reads the annotations
@@ -335,12 +337,18 @@ class Feed(Struct, frozen=True, kw_only=True, gc=False):
         revision: The policy in force.
         queues: The kernel's counters.
         beating: Whether every enforcer turns.
+        processes: What every process does.
+        crossing: The records on their way.
+        settled: Packets that were in the hand of processes that died.
     """
 
     counters: dict[str, int]
     revision: str
     queues: tuple[QueueStatus, ...]
     beating: bool
+    processes: tuple[ProcessStatus, ...]
+    crossing: CrossingStatus
+    settled: int
 
 
 class Begin(_Message, frozen=True, kw_only=True, gc=False):

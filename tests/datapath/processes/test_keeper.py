@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests.datapath.processes.conftest import Clock, FakeChild, FakeReactor
+from trireme_collector.control import CrossingStatus, ProcessStatus
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
 from trireme_datapath.processes._keeper import CollectorKeeper
 from trireme_datapath.processes._messages import (
@@ -27,7 +28,20 @@ if TYPE_CHECKING:
 
     from trireme_datapath.processes._child import Reactor
 
-FEED = Feed(counters={"packets": 1}, revision="r", queues=(), beating=True)
+CROSSING = CrossingStatus(made=6, dropped=1, sent=5, taken=3, lost=1, waiting=1)
+FEED = Feed(
+    counters={"packets": 1},
+    revision="r",
+    queues=(),
+    beating=True,
+    processes=(
+        ProcessStatus(name="enforcer 0", pid=7, state="judging", deaths=2),
+        ProcessStatus(name="enforcer in reserve", pid=8, state="standing by"),
+        ProcessStatus(name="collectors", pid=0, state="missing", deaths=1),
+    ),
+    crossing=CROSSING,
+    settled=9,
+)
 STATUS = PipelineStatus(
     instance="test",
     epoch=1,
