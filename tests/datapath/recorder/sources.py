@@ -41,6 +41,12 @@ class ScriptedSource:
             self._batches.append(Batch(batch, 0, comments))
             os.eventfd_write(self._event, 1)
 
+    @property
+    def waits(self) -> int:
+        """How many batches were not asked for yet."""
+        with self._lock:
+            return len(self._batches)
+
     def register(self, descriptor: int) -> None:
         self._poll.register(descriptor, select.POLLIN)
 
