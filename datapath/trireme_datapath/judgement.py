@@ -128,7 +128,9 @@ class Judge:
             egress = source_unit.egress.candidates(flow.destination, peer).decide(
                 flow.protocol, flow.port, flow.icmp_type, flow.icmp_code
             )
-            if destination_unit is None or not egress.packet.accepted:
+            # What a dry run lets through on this side only would never have reached the other.
+            stopped = not egress.packet.accepted or egress.packet is OBSERVE_ONLY
+            if destination_unit is None or stopped:
                 return self._outcome(egress, source_unit, peer, Direction.EGRESS, interface)
         if destination_unit is None:
             msg = "a flow without a processing unit cannot be judged"

@@ -103,6 +103,9 @@ def _lines(status: AgentStatus) -> Iterator[str]:
         f"policy   {printable(policy.file)}, revision {printable(policy.revision)},"
         f" in force since {format_rfc3339(policy.loaded_ns)}"
     )
+    if policy.observe_by:
+        mode = click.style("observed only", fg="yellow") if policy.observe_only else "enforced"
+        yield f"         {mode}, by {printable(policy.observe_by)}"
     yield from _packet_lines(status.packets)
     for check in status.health:
         word = click.style("ok", fg="green") if check.ok else click.style("BAD", fg="red")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
+from trireme_collector.cli._ctl_observe import observe
 from trireme_collector.cli._ctl_ping import ping
 from trireme_collector.cli._ctl_trace import trace
 from trireme_collector.cli._ctl_units import unit, user
@@ -23,6 +24,7 @@ def ctl() -> None:
 
 
 ctl.add_command(status)
+ctl.add_command(observe)
 ctl.add_command(ping)
 ctl.add_command(trace)
 ctl.add_command(unit)

@@ -24,6 +24,7 @@ from trireme_collector.control._lifecycle import (
     UserArguments,
     UserResult,
 )
+from trireme_collector.control._observing import ObserveArguments, ObserveResult
 from trireme_collector.control._pinging import PingArguments, PingProbe, PingResult
 from trireme_collector.control._protocol import (
     MAX_ANSWER_BYTES,
@@ -79,6 +80,8 @@ __all__ = [
     "NoAnswerError",
     "NoArguments",
     "NotRunningError",
+    "ObserveArguments",
+    "ObserveResult",
     "PacketStatus",
     "Peer",
     "PingArguments",

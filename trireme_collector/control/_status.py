@@ -116,12 +116,17 @@ class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
         loaded_ns: When it was put in force, nanoseconds since 1970 UTC.
         refused: What was wrong with the files at the last reload, if that was refused; each line
             has its place. Empty once a reload succeeds.
+        observe_only: Whether what the policy rejects is only reported, and let through.
+        observe_by: What decides that: ``control``, ``configuration`` or ``policy``; empty if
+            nothing ever spoke of observing.
     """
 
     file: str
     revision: str
     loaded_ns: int
     refused: tuple[str, ...] = ()
+    observe_only: bool = False
+    observe_by: str = ""
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):

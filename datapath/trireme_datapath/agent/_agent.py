@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from trireme_collector.control import CommandTable, PacketStatus, PolicyStatus, ReloadResult
+from trireme_collector.control import (
+    CommandTable,
+    ObserveResult,
+    PacketStatus,
+    PolicyStatus,
+    ReloadResult,
+)
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
 from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._control import AgentControl
-from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._lifecycle import add_lifecycle_commands
+from trireme_datapath.agent._observing import observe_command, switch_report
 from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._publisher import Publisher
@@ -142,6 +149,7 @@ class Agent:
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
+        self.commands.add(observe_command(self.ask_observe))
         self.commands.add(trace_command(self.engine.trace, self.ask))
         self.commands.add(ping_command(lambda: self.engine.policy, self.report))
         self.commands.add(trace_rules_command(self.report))
@@ -193,6 +201,10 @@ class Agent:
         self._datapath = DatapathLoop(self._backend, source, collector)
         self._watch.start(self._backend)
         self._control.start()
+        report = switch_report(None, self.engine.policy, self._files.observe)
+        if report is not None:
+            self._log.warning("observe_switched", line=report.lines[0])
+            self._hand_on(report)
         self._log.info(
             "agent_started",
             instance=self.pipeline.instance,
@@ -242,6 +254,28 @@ class Agent:
         self._wake()
         return future
 
+    def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
+        """Make `run` only observe what the policy rejects, or enforce it.
+
+        Args:
+            asked: Whether only to observe; None for what the configuration and the policy say.
+            uid: Who wants it, for the record of the switch.
+        """
+        return self.ask(lambda: self._switch(asked, uid))
+
+    def _switch(self, asked: bool | None, uid: int) -> ObserveResult:  # noqa: FBT001  as above
+        before = self.engine.policy
+        files = SwitchedFiles(self._files, before, asked, uid)
+        reading = files.read_again()
+        files.take_over(reading)
+        self._put_in_force(reading.policy)
+        return ObserveResult(
+            observe_only=reading.policy.observe_only,
+            observe_by=reading.observe.by,
+            revision_before=before.revision,
+            revision=reading.policy.revision,
+        )
+
     def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
         """Have `run` do something between two turns, when no packet is half judged."""
         future = self._jobs.post(job)
@@ -275,6 +309,8 @@ class Agent:
             revision=self.engine.policy.revision,
             loaded_ns=self._policy_since_ns,
             refused=self._refused,
+            observe_only=self.engine.policy.observe_only,
+            observe_by=self._files.observe.by,
         )
 
     def health(self) -> Iterator[HealthCheck]:
@@ -360,15 +396,9 @@ class Agent:
             raise
         policy = reading.policy
         self._refused = ()
-        self._files.policy_file = reading.policy_file
+        self._files.take_over(reading)
         changed = policy.revision != before
-        if changed:
-            self.engine.replace_policy(policy)
-            self._tell_units()
-            self._policy_since_ns = time.time_ns()
-            self._renew_rules(policy)
-            if self._accounting is not None:
-                self._accounting.revoke(time.time_ns())
+        self._put_in_force(policy)
         if reading.restart_needed:
             self._log.warning("restart_needed", keys=reading.restart_needed)
         self._log.info("reloaded", policy_revision=policy.revision, policy_revision_before=before)
@@ -379,6 +409,21 @@ class Agent:
             changed=changed,
             restart_needed=reading.restart_needed,
         )
+
+    def _put_in_force(self, policy: CompiledPolicy) -> None:
+        before = self.engine.policy
+        if policy.revision == before.revision:
+            return
+        report = switch_report(before, policy, self._files.observe)
+        if report is not None:
+            self._log.warning("observe_switched", line=report.lines[0])
+            self._hand_on(report)
+        self.engine.replace_policy(policy)
+        self._tell_units()
+        self._policy_since_ns = time.time_ns()
+        self._renew_rules(policy)
+        if self._accounting is not None:
+            self._accounting.revoke(time.time_ns())
 
     def _renew_rules(self, policy: CompiledPolicy) -> None:
         """Put the rules in place again: those that mark control groups come from the policy."""

@@ -258,6 +258,8 @@ def status_reasons(
     for check in checks:
         if not check.ok:
             yield f"{check.name}: {check.detail}"
+    if policy.observe_only:
+        yield f"not enforcing: observe mode is on, by {policy.observe_by or 'policy'}"
     if policy.refused:
         yield "the last reload was refused; the policy before it stays in force"
     for account in records.collectors:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import structs
 
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
+from trireme_datapath.agent._observing import ObserveMode
 from trireme_datapath.agent.config import AgentConfiguration, load_agent_config
 from trireme_datapath.policy import compile_policy, load_policy
 
@@ -16,9 +19,9 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_datapath.policy import CompiledPolicy
 
-__all__ = ["AgentFiles", "Reading"]
+__all__ = ["AgentFiles", "Readable", "Reading", "SwitchedFiles"]
 
-_POLICY_KEY = "datapath.policy"  # the only one that a running agent takes over
+_TAKEN_OVER = frozenset({"datapath.policy", "datapath.observe"})  # by a running agent
 
 
 class Reading(NamedTuple):
@@ -28,11 +31,25 @@ class Reading(NamedTuple):
         policy: The policy.
         policy_file: Where it stands.
         restart_needed: The keys that differ from those that the agent runs with.
+        observe: What says whether the policy is only observed.
     """
 
     policy: CompiledPolicy
     policy_file: Path
     restart_needed: tuple[str, ...]
+    observe: ObserveMode = ObserveMode()
+
+
+class Readable(Protocol):
+    """Where a new policy comes from."""
+
+    def read_again(self) -> Reading:
+        """Read it."""
+        ...
+
+    def take_over(self, reading: Reading) -> None:
+        """Note that a reading is in force now."""
+        ...
 
 
 class AgentFiles:
@@ -40,12 +57,17 @@ class AgentFiles:
 
     Args:
         config: The configuration that the agent runs with.
+
+    Attributes:
+        policy_file: Where the policy in force stands.
+        observe: What says whether it is only observed.
     """
 
     def __init__(self, config: LoadedConfiguration[AgentConfiguration]) -> None:
         """Keep what the agent runs with; read nothing."""
         self._running = config
         self.policy_file = config.resolve(config.settings.datapath.policy)
+        self.observe = ObserveMode(configuration=config.settings.datapath.observe)
 
     def load_policy(self) -> CompiledPolicy:
         """Read the policy that the running configuration names.
@@ -53,7 +75,9 @@ class AgentFiles:
         Raises:
             ConfigError: It cannot be read, or has mistakes.
         """
-        return compile_policy(load_policy(self.policy_file))
+        policy = load_policy(self.policy_file)
+        self.observe = structs.replace(self.observe, policy=policy.observe_only)
+        return compile_policy(self.observe.applied(policy))
 
     def read_again(self) -> Reading:
         """Read both files anew.
@@ -65,19 +89,32 @@ class AgentFiles:
         found = self._running
         policy = None
         policy_file = self.policy_file
+        observe = self.observe
         try:
             found = self._load_config()
             policy_file = found.resolve(found.settings.datapath.policy)
         except TriremeError as error:
             problems += _lines(error)
         try:
-            policy = compile_policy(load_policy(policy_file))
+            loaded = load_policy(policy_file)
+            observe = structs.replace(
+                observe,
+                policy=loaded.observe_only,
+                configuration=found.settings.datapath.observe,
+            )
+            policy = compile_policy(observe.applied(loaded))
         except TriremeError as error:
             problems += _lines(error)
         if policy is None or problems:
             raise ConfigError("\n".join(problems), problems=problems)
         changed = _differences(self._running.settings, found.settings)
-        return Reading(policy, policy_file, tuple(key for key in changed if key != _POLICY_KEY))
+        restart_needed = tuple(key for key in changed if key not in _TAKEN_OVER)
+        return Reading(policy, policy_file, restart_needed, observe)
+
+    def take_over(self, reading: Reading) -> None:
+        """Note that a reading is in force now."""
+        self.policy_file = reading.policy_file
+        self.observe = reading.observe
 
     def _load_config(self) -> LoadedConfiguration[AgentConfiguration]:
         path = self._running.path
@@ -86,6 +123,42 @@ class AgentFiles:
         except PluginError:
             # Perhaps other plugins may load now; those that run were chosen at the start.
             return load_agent_config(path)
+
+
+class SwitchedFiles:
+    """The policy in force again, observed or enforced as somebody asked for.
+
+    Nothing is read: files with mistakes keep nobody from switching.
+
+    Args:
+        files: What the agent runs with.
+        policy: The policy in force.
+        asked: What is asked for; None for what the files say.
+        uid: Who asks.
+    """
+
+    def __init__(
+        self,
+        files: AgentFiles,
+        policy: CompiledPolicy,
+        asked: bool | None,  # noqa: FBT001  None is the third
+        uid: int,
+    ) -> None:
+        """Do nothing yet."""
+        self._files = files
+        self._policy = policy
+        self._asked = asked
+        self._uid = uid
+
+    def read_again(self) -> Reading:
+        """Give the policy as it was, in the mode that is asked for."""
+        observe = structs.replace(self._files.observe, asked=self._asked, asked_uid=self._uid)
+        policy = compile_policy(observe.applied(self._policy.policy))
+        return Reading(policy, self._files.policy_file, (), observe)
+
+    def take_over(self, reading: Reading) -> None:
+        """Note that it is in force now."""
+        self._files.take_over(reading)
 
 
 def _lines(error: TriremeError) -> tuple[str, ...]:

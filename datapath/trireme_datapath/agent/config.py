@@ -133,6 +133,8 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         policy: The policy file; a relative path begins at the configuration file.
+        observe: Only report what the policy would reject, and let it through. It counts like
+            ``observe_only`` in the policy, and a reload takes it over; ``ctl observe`` counts more.
         backend: ``netlink`` needs nothing more; ``nfqueue`` uses the package NetfilterQueue.
         queue: The number of the packet queue.
         queue_length: How many packets may wait for their verdict.
@@ -160,6 +162,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     policy: Annotated[str, _PATH]
+    observe: bool = False
     backend: BackendName = BackendName.NETLINK
     queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192

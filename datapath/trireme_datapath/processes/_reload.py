@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from trireme_datapath.agent._files import AgentFiles, Reading
+    from trireme_datapath.agent._files import Readable, Reading
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._operations import Gathering
     from trireme_datapath.processes._post import Enforcement
@@ -43,7 +43,7 @@ class Reload:
     def __init__(
         self,
         tree: Tree,
-        files: AgentFiles,
+        files: Readable,
         policy: CompiledPolicy,
         future: Future[ReloadResult],
         done: Callable[[CompiledPolicy | None, tuple[str, ...]], None],
@@ -120,7 +120,7 @@ class Reload:
             self._future.set_exception(ConfigError("\n".join(problems), problems=problems))
 
     def _finish(self, reading: Reading, policy: CompiledPolicy | None) -> None:
-        self._files.policy_file = reading.policy_file
+        self._files.take_over(reading)
         before, revision = self._before.revision, reading.policy.revision
         self._done(policy, ())
         if reading.restart_needed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from trireme_datapath.agent._observing import ObserveMode
 from trireme_datapath.policy.model import Policy  # noqa: TC001  msgspec reads the annotations
 from trireme_datapath.processes._messages import Slot  # noqa: TC001  as above
 
@@ -117,6 +118,7 @@ class SupervisorState(Struct, frozen=True, kw_only=True):
         notifier: How to speak to the service manager.
         generation: How often the program was exchanged.
         setup: What enforcers were told, as they were told it.
+        observe: What says whether the policy is only observed.
     """
 
     config_path: str
@@ -133,6 +135,7 @@ class SupervisorState(Struct, frozen=True, kw_only=True):
     notifier: dict[str, str]
     generation: int
     setup: bytes
+    observe: ObserveMode = ObserveMode()
 
     def descriptors(self) -> Iterator[int]:
         """Name every descriptor that the next program needs."""

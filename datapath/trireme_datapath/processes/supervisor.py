@@ -12,11 +12,12 @@ import structlog
 from msgspec.structs import replace
 
 import trireme_collector
-from trireme_collector.control import PolicyStatus, ReloadResult, RestartResult
+from trireme_collector.control import ObserveResult, PolicyStatus, ReloadResult, RestartResult
 from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
-from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
 from trireme_datapath.agent._lifecycle import add_lifecycle_commands
+from trireme_datapath.agent._observing import observe_command, switch_report
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rule_tracing import trace_rules_command
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.control import AgentStatus, CommandTable
-    from trireme_collector.records import Record
+    from trireme_collector.records import Record, TraceReport
+    from trireme_datapath.agent._files import Readable
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._ledger import Account
@@ -122,6 +124,7 @@ class Supervisor:
         else:
             self.policy = compile_policy(state.policy)
             self._policy_since_ns, self.refused = state.policy_since_ns, state.refused
+            self.files.observe = state.observe
         self._rules = self._rules_of(self.policy)
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
         self._remove_rules_asked = remove_rules
@@ -135,6 +138,7 @@ class Supervisor:
         self._reload_asked = self._restart_asked = self._exec_asked = False
         self._close_seconds = _CLOSE_SECONDS
         self._control = TreeControl(config.settings.control, self)
+        self.commands.add(observe_command(self.ask_observe))
         self.commands.add(trace_command(self.trace, self.ask))
         self.commands.add(ping_command(self._policy_in_force, self.report))
         self.commands.add(trace_rules_command(self.report))
@@ -186,6 +190,7 @@ class Supervisor:
         self._control.start()
         if self._settings.unit_events:
             self.units.enter_policy(self.policy.policy)
+        self._tell_of_switch(switch_report(None, self.policy, self.files.observe))
         processes = self._config.settings.processes
         self._log.info(
             "agent_started",
@@ -259,6 +264,8 @@ class Supervisor:
             revision=self.policy.revision,
             loaded_ns=self._policy_since_ns,
             refused=self.refused,
+            observe_only=self.policy.observe_only,
+            observe_by=self.files.observe.by,
         )
 
     def empty_records(self) -> PipelineStatus:
@@ -300,6 +307,40 @@ class Supervisor:
         """
         future: Future[ReloadResult] = Future()
         self._post(lambda: self._begin_reload(future))
+        return future
+
+    def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
+        """Make all enforcers only observe what the policy rejects, or enforce it.
+
+        Args:
+            asked: Whether only to observe; None for what the configuration and the policy say.
+            uid: Who wants it, for the record of the switch.
+        """
+        future: Future[ObserveResult] = Future()
+
+        def switched(done: Future[ReloadResult]) -> None:
+            error = done.exception()
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+                return
+            future.set_result(
+                ObserveResult(
+                    observe_only=self.policy.observe_only,
+                    observe_by=self.files.observe.by,
+                    revision_before=done.result().revision_before,
+                    revision=done.result().revision,
+                )
+            )
+
+        inner: Future[ReloadResult] = Future()
+        inner.add_done_callback(switched)
+        self._post(
+            lambda: self._begin_reload(
+                inner, lambda: SwitchedFiles(self.files, self.policy, asked, uid)
+            )
+        )
         return future
 
     def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
@@ -398,16 +439,19 @@ class Supervisor:
             self._exec_asked = False
             self._give_place(tree)
 
-    def _begin_reload(self, future: Future[ReloadResult]) -> None:
+    def _begin_reload(
+        self, future: Future[ReloadResult], files: Callable[[], Readable] | None = None
+    ) -> None:
         tree = self.tree
         if tree is None or self._stopping:
             future.set_exception(DatapathError("the agent ends: start it anew instead"))
             return
         if self._reload is not None:
-            self._reload.follow(lambda: self._begin_reload(future))
+            self._reload.follow(lambda: self._begin_reload(future, files))
             return
         self._notifier.reloading()
-        self._reload = Reload(tree, self.files, self.policy, future, self._reloaded)
+        source = self.files if files is None else files()
+        self._reload = Reload(tree, source, self.policy, future, self._reloaded)
         self._reload.begin()
 
     def _reloaded(self, policy: CompiledPolicy | None, refused: tuple[str, ...]) -> None:
@@ -424,6 +468,7 @@ class Supervisor:
         if refused:
             self._log.error("policy_kept", policy_revision=self.policy.revision)
         if policy is not None:
+            self._tell_of_switch(switch_report(self.policy, policy, self.files.observe))
             self.policy = policy
             self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
@@ -432,6 +477,11 @@ class Supervisor:
         self._notifier.ready(self._sentence())
         if ended is not None:
             ended.next()
+
+    def _tell_of_switch(self, report: TraceReport | None) -> None:
+        if report is not None:
+            self._log.warning("observe_switched", line=report.lines[0])
+            self.report(report)
 
     def _renew_rules(self, policy: CompiledPolicy) -> None:
         """Put the rules in place again: those that mark control groups come from the policy."""
@@ -504,6 +554,7 @@ class Supervisor:
             policy=self.policy.policy,
             policy_since_ns=self._policy_since_ns,
             refused=self.refused,
+            observe=self.files.observe,
             posts=tuple(post.state() for post in tree.posts),
             enforcers=tuple(one.state() for one in tree.staff.all),
             keeper=tree.keeper.state(),

@@ -67,6 +67,9 @@ class FakeFiles:
             raise ConfigError("two mistakes", problems=("a:1:1", "b:2:2"))
         return Reading(self.policy, Path("policy.toml"), ("datapath.queue",))
 
+    def take_over(self, reading: Reading) -> None:
+        self.policy_file = reading.policy_file
+
 
 class Case:
     """One reload, and what came of it."""
