@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,12 +16,19 @@ import pytest
 
 from tests.datapath.recorder.sources import ScriptedSource, frames
 from trireme_collector.control import SocketBusyError
-from trireme_datapath.recorder import RecorderConfig, RecorderError, RecordingRequest, Refusal
+from trireme_datapath.recorder import (
+    RecorderConfig,
+    RecorderError,
+    RecordingRequest,
+    Refusal,
+    build_filter,
+)
 from trireme_datapath.recorder.protocol import recorder_schema
 
 grpc = pytest.importorskip("grpc")
 
 from trireme_datapath.grpc_server import Messages  # noqa: E402  after the extra was found
+from trireme_datapath.recorder._grpc_client import ClientTls, RecorderClient  # noqa: E402
 from trireme_datapath.recorder.server import RecorderServer  # noqa: E402
 
 if TYPE_CHECKING:
@@ -586,3 +594,72 @@ def test_nothing_stays_behind(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["r"]
     with contextlib.suppress(OSError):
         lab.server.close()
+
+
+# Over the network.
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, str]:
+    """Make an authority, a certificate for the recorder, and one for a client."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    paths = {}
+    for name, made in (
+        ("server", authority.issue_cert("127.0.0.1")),
+        ("client", authority.issue_cert("alice@example.org")),
+    ):
+        paths[f"{name}_key"] = tmp_path / f"{name}.key"
+        paths[f"{name}_certificate"] = tmp_path / f"{name}.crt"
+        made.private_key_pem.write_to_path(paths[f"{name}_key"])
+        made.cert_chain_pems[0].write_to_path(paths[f"{name}_certificate"])
+    paths["authority"] = tmp_path / "ca.crt"
+    authority.cert_pem.write_to_path(paths["authority"])
+    return {name: str(path) for name, path in paths.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_tcp_is_for_clients_with_a_certificate(
+    tmp_path: Path, certificates: dict[str, str]
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    lab = Lab(
+        tmp_path,
+        listen=[address],
+        tls_certificate_file=certificates["server_certificate"],
+        tls_key_file=certificates["server_key"],
+        tls_client_ca_file=certificates["authority"],
+    )
+    tls = ClientTls(
+        authority=certificates["authority"],
+        certificate=certificates["client_certificate"],
+        key=certificates["client_key"],
+    )
+    with RecorderClient(address, tls) as client:
+        call = client.record(RecordingRequest(include=(build_filter("::/0", "::/0"),)))
+        updates = iter(call)
+        assert next(updates).path == ""
+        assert client.list()[0].who.startswith("alice@example.org at ipv4:127.0.0.1:")
+        call.stop()
+        assert list(updates)[-1].path.endswith(".pcap")
+    authority = Path(certificates["authority"]).read_bytes()
+    with (
+        grpc.secure_channel(address, grpc.ssl_channel_credentials(authority)) as nobody,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        Client(nobody, lab.types, START, STOP).rest()
+    error: Dynamic = caught.value
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    with (
+        grpc.insecure_channel(address) as plain,
+        pytest.raises(grpc.RpcError),
+    ):
+        Client(plain, lab.types, START, STOP).rest()
+    assert len(lab.requests) == 1
+    lab.close()
