@@ -38,6 +38,8 @@ from trireme_collector.hashing import (
 from trireme_collector.hookspecs import (
     CollectorContext,
     CollectorSpec,
+    DiscoveredUnit,
+    DiscovererSpec,
     EnricherSpec,
     NoOptions,
     Stability,
@@ -119,6 +121,8 @@ __all__ = [
     "DeliveryConfig",
     "DeliveryError",
     "Direction",
+    "DiscoveredUnit",
+    "DiscovererSpec",
     "EndPoint",
     "EndPointType",
     "EnricherSpec",

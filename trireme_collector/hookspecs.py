@@ -20,12 +20,15 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "CollectorContext",
     "CollectorSpec",
+    "DiscoveredUnit",
+    "DiscovererSpec",
     "EnricherSpec",
     "NoOptions",
     "Stability",
     "hookimpl",
     "hookspec",
     "trireme_register_collectors",
+    "trireme_register_discoverers",
     "trireme_register_enrichers",
 ]
 
@@ -106,6 +109,41 @@ class EnricherSpec(Generic[ConfigT]):
     stability: Stability = Stability.EXPERIMENTAL
 
 
+class DiscoveredUnit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A processing unit that was found.
+
+    Attributes:
+        context_id: By what it is known; a unit of the policy with this context is this one.
+        addresses: Its addresses by interface or network; ``bridge`` is the primary one.
+        tags: Its tags, ``key=value``.
+    """
+
+    context_id: str
+    addresses: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiscovererSpec(Generic[ConfigT]):
+    """One way to find processing units that a plugin offers.
+
+    Attributes:
+        name: The value of ``type`` in the configuration; the name of the entry point.
+        factory: Builds it from its configuration. What it returns has ``poll()``, which gives
+            every `DiscoveredUnit` that there is now, is called every few seconds in a thread of
+            its own, and may raise when it cannot tell. It may have ``close()``.
+        config_type: The options, a `msgspec.Struct`; unknown keys are refused for it.
+        summary: One line for ``trireme-collector plugins list``.
+        stability: What users may expect.
+    """
+
+    name: str
+    factory: Callable[[ConfigT], object]
+    config_type: type[ConfigT] = NoOptions  # type: ignore[assignment]  # the default for those without options
+    summary: str = ""
+    stability: Stability = Stability.EXPERIMENTAL
+
+
 @hookspec
 def trireme_register_collectors() -> Iterable[CollectorSpec[msgspec.Struct]]:  # type: ignore[empty-body]  # a hook specification has no body
     """Offer collectors.
@@ -160,6 +198,36 @@ def trireme_register_enrichers() -> Iterable[EnricherSpec[msgspec.Struct]]:  # t
                         name="gateway",
                         factory=lambda config: Gateway(),
                         summary="Names the gateway.",
+                    )
+                ]
+    """
+
+
+@hookspec
+def trireme_register_discoverers() -> Iterable[DiscovererSpec[msgspec.Struct]]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Offer ways to find processing units that come and go.
+
+    Called once, when the configuration first names the plugin or when plugins are listed.
+    Returns the specifications; an empty iterable offers nothing. Must not open anything.
+
+    Example:
+        A plugin that finds one unit for each file of a directory::
+
+            import pathlib
+            from trireme_collector import DiscoveredUnit, DiscovererSpec, hookimpl
+
+            class Files:
+                def poll(self):
+                    for path in pathlib.Path("/run/units").iterdir():
+                        yield DiscoveredUnit(context_id=path.name)
+
+            @hookimpl
+            def trireme_register_discoverers():
+                return [
+                    DiscovererSpec(
+                        name="files",
+                        factory=lambda config: Files(),
+                        summary="Finds units by files.",
                     )
                 ]
     """

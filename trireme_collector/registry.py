@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from trireme_collector.hookspecs import CollectorSpec, EnricherSpec
+    from trireme_collector.hookspecs import CollectorSpec, DiscovererSpec, EnricherSpec
 
 __all__ = ["PluginInfo", "PluginState", "Registry"]
 
@@ -45,6 +45,7 @@ class PluginInfo:
         error: Why it is broken or blocked.
         collectors: The collectors that it offers, once it is loaded.
         enrichers: The look-ups that it offers.
+        discoverers: The ways to find units that it offers.
     """
 
     name: str
@@ -54,6 +55,7 @@ class PluginInfo:
     error: BaseException | None = None
     collectors: tuple[CollectorSpec[msgspec.Struct], ...] = ()
     enrichers: tuple[EnricherSpec[msgspec.Struct], ...] = ()
+    discoverers: tuple[DiscovererSpec[msgspec.Struct], ...] = ()
 
 
 class Registry:
@@ -177,6 +179,25 @@ class Registry:
         msg = f"plugin {name!r} ({info.distribution}) offers no look-up of that name, but {offered}"
         raise PluginError(msg)
 
+    def discoverer_spec(self, name: str) -> DiscovererSpec[msgspec.Struct]:
+        """Give the way to find units of this name, loading its plugin.
+
+        Raises:
+            PluginError: It is unknown, blocked or broken; the message says which and why.
+        """
+        info = self.describe(name)
+        if info.error is not None:
+            raise self._broken(info)
+        for spec in info.discoverers:
+            if spec.name == name:
+                return spec
+        offered = ", ".join(repr(spec.name) for spec in info.discoverers) or "none"
+        msg = (
+            f"plugin {name!r} ({info.distribution}) offers no way to find units of that name, but"
+            f" {offered}"
+        )
+        raise PluginError(msg)
+
     def _allowed(self, name: str) -> bool:
         return name not in self._deny and (self._allow is None or name in self._allow)
 
@@ -198,10 +219,13 @@ class Registry:
             self._manager.check_pending()
             specs = tuple(self._hook_collectors(plugin))
             enrichers = tuple(self._hook_enrichers(plugin))
+            discoverers = tuple(self._hook_discoverers(plugin))
         except Exception as error:  # noqa: BLE001  a plugin's hook may raise anything; it is kept and shown
             self._manager.unregister(name=name)
             return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
-        return dataclasses.replace(info, collectors=specs, enrichers=enrichers)
+        return dataclasses.replace(
+            info, collectors=specs, enrichers=enrichers, discoverers=discoverers
+        )
 
     def _hook_collectors(self, plugin: object) -> Iterable[CollectorSpec[msgspec.Struct]]:
         """Call the hook of this plugin alone."""
@@ -226,6 +250,20 @@ class Registry:
                 if not isinstance(spec, hookspecs.EnricherSpec):
                     msg = (
                         "trireme_register_enrichers must return EnricherSpec objects, got"
+                        f" {type(spec).__name__}"
+                    )
+                    raise PluginError(msg)
+                yield spec
+
+    def _hook_discoverers(self, plugin: object) -> Iterable[DiscovererSpec[msgspec.Struct]]:
+        """Call the hook of this plugin alone."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        caller = self._manager.subset_hook_caller("trireme_register_discoverers", others)
+        for specs in caller():
+            for spec in specs:
+                if not isinstance(spec, hookspecs.DiscovererSpec):
+                    msg = (
+                        "trireme_register_discoverers must return DiscovererSpec objects, got"
                         f" {type(spec).__name__}"
                     )
                     raise PluginError(msg)

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     import msgspec
 
     from trireme_collector.cli._options import Option
-    from trireme_collector.hookspecs import CollectorSpec, EnricherSpec
+    from trireme_collector.hookspecs import CollectorSpec, DiscovererSpec, EnricherSpec
     from trireme_collector.registry import PluginInfo, PluginState
 
-    _Spec: TypeAlias = CollectorSpec[msgspec.Struct] | EnricherSpec[msgspec.Struct]
+    _Spec: TypeAlias = (
+        CollectorSpec[msgspec.Struct]
+        | EnricherSpec[msgspec.Struct]
+        | DiscovererSpec[msgspec.Struct]
+    )
 
 __all__ = ["plugins"]
 
@@ -78,7 +82,9 @@ def show_plugin(name: str, *, as_json: bool) -> None:
             for spec in offered
         ]
         fields["collectors"] = described[: len(info.collectors)]
-        fields["enrichers"] = described[len(info.collectors) :]
+        first, second = len(info.collectors), len(info.collectors) + len(info.enrichers)
+        fields["enrichers"] = described[first:second]
+        fields["discoverers"] = described[second:]
         print_json(fields)
         return
     click.echo(f"{click.style(printable(info.name), bold=True)}  {printable(_summary(info))}")
@@ -90,8 +96,11 @@ def show_plugin(name: str, *, as_json: bool) -> None:
     for spec in offered:
         click.echo(f"  stability     {spec.stability}")
         if spec in info.collectors:
-            example = _example(spec.name, options[spec.name])
+            example = _example("collectors", spec.name, options[spec.name])
             click.echo(f"\nIn the configuration file:\n\n{example}")
+        elif spec in info.discoverers:
+            example = _example("discovery", spec.name, options[spec.name])
+            click.echo(f"\nIn the configuration file of an agent:\n\n{example}")
         else:
             click.echo(f"\nOn the command line: --enrich {spec.name}:OPTION=VALUE,...\n")
         for option in options[spec.name]:
@@ -100,8 +109,8 @@ def show_plugin(name: str, *, as_json: bool) -> None:
             click.echo("It takes no options.")
 
 
-def _example(name: str, options: tuple[Option, ...]) -> str:
-    lines = [f"[collectors.{name}]", f'type = "{name}"']
+def _example(section: str, name: str, options: tuple[Option, ...]) -> str:
+    lines = [f"[{section}.{name}]", f'type = "{name}"']
     lines += [f"{option.name} = ..." for option in options if option.required]
     return "\n".join(f"    {line}" for line in lines) + "\n"
 
@@ -133,6 +142,7 @@ def _colored(state: PluginState) -> str:
 def _offered(info: PluginInfo) -> list[_Spec]:
     offered: list[_Spec] = [*info.collectors]
     offered += info.enrichers
+    offered += info.discoverers
     return offered
 
 

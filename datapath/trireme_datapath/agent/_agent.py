@@ -18,6 +18,7 @@ from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, 
 from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._control import AgentControl
+from trireme_datapath.agent._discovery import Discovery, build_discoverers
 from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._lifecycle import add_lifecycle_commands
@@ -156,6 +157,8 @@ class Agent:
         self.units = UnitLifecycle(self._hand_on)
         self.users = UserLog(self._hand_on)
         add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
+        discoverers = build_discoverers(config.settings.discovery, config.registry)
+        self._discovery = Discovery(discoverers, self.units, self.ask)
 
     @property
     def commands(self) -> CommandTable:
@@ -341,6 +344,7 @@ class Agent:
         if self._backend is None:
             raise DatapathError("the agent was not started: call start() before run()")
         self._tell_units()
+        self._discovery.start()
         try:
             self._loop(self._backend)
         except OSError as error:
@@ -438,6 +442,7 @@ class Agent:
         self._rules = rules
 
     def _end(self) -> AgentReport:
+        self._discovery.stop()
         self._control.end()
         self._feed.close()
         self._services.close()

@@ -218,6 +218,7 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
             is a process of its own.
         observer: Where the last flows can be asked for, and followed.
         processes: Which processes do it.
+        discovery: How processing units are found that come and go, one table for each way.
     """
 
     datapath: DatapathConfig
@@ -226,6 +227,7 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
     recorder: RecorderConfig = RecorderConfig()
     observer: ObserverConfig = ObserverConfig()
     processes: ProcessesConfig = ProcessesConfig()
+    discovery: dict[str, dict[str, object]] = {}
 
 
 def load_agent_config(

@@ -15,6 +15,7 @@ import trireme_collector
 from trireme_collector.control import ObserveResult, PolicyStatus, ReloadResult, RestartResult
 from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
+from trireme_datapath.agent._discovery import Discovery, build_discoverers
 from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
 from trireme_datapath.agent._lifecycle import add_lifecycle_commands
 from trireme_datapath.agent._observing import observe_command, switch_report
@@ -145,6 +146,8 @@ class Supervisor:
         self.units = UnitLifecycle(self.report)
         self.users = UserLog(self.report)
         add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
+        discoverers = build_discoverers(config.settings.discovery, config.registry)
+        self._discovery = Discovery(discoverers, self.units, self.ask)
         if state is not None:
             self.units.adopt(self.policy.policy)
 
@@ -244,6 +247,7 @@ class Supervisor:
         tree = self.tree
         if tree is None:
             raise DatapathError("the supervisor was not started: call start() before run()")
+        self._discovery.start()
         try:
             while not self._stopping:
                 tree.step()
@@ -472,7 +476,7 @@ class Supervisor:
             self.policy = policy
             self._policy_since_ns = time.time_ns()
             self._renew_rules(policy)
-            if self._config.settings.datapath.unit_events:
+            if self._settings.unit_events:
                 self.units.enter_policy(policy.policy)
         self._notifier.ready(self._sentence())
         if ended is not None:
@@ -583,6 +587,7 @@ class Supervisor:
     # The end.
 
     def _end(self, tree: Tree) -> AgentReport:
+        self._discovery.stop()
         self._control.end()
         self._notifier.stopping("delivers what waits")
         self._notifier.extend(self._close_seconds + _AFTER_DEADLINE_SECONDS + _RELEASE_SECONDS)
