@@ -222,7 +222,8 @@ def _check_publish(
     config = loaded.settings.publish
     if not config.socket:
         return
-    from trireme_datapath.monitor.publishing import MonitorServer, SocketBusyError
+    from trireme_collector.socket_path import SocketBusyError
+    from trireme_datapath.monitor.publishing import MonitorServer
 
     server = MonitorServer(loaded.resolve(config.socket), mode=config.mode)
     try:

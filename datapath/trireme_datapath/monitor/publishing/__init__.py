@@ -9,7 +9,7 @@ from trireme_datapath.monitor.publishing._endpoints import (
     EndpointNumbers,
 )
 from trireme_datapath.monitor.publishing._notifications import Notifier, drop_code
-from trireme_datapath.monitor.publishing._server import MonitorServer, SocketBusyError
+from trireme_datapath.monitor.publishing._server import MonitorServer
 
 __all__ = [
     "FIRST_IDENTITY",
@@ -18,6 +18,5 @@ __all__ = [
     "MonitorServer",
     "Notifier",
     "PublishingCollector",
-    "SocketBusyError",
     "drop_code",
 ]

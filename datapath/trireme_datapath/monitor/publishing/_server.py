@@ -6,14 +6,13 @@ in place of being kept, and the client is told how many as soon as it takes some
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trireme_collector.errors import ConfigError
+from trireme_collector.socket_path import SocketBusyError, SocketPath, explain_socket_error
 from trireme_datapath.monitor.sources import PAYLOAD_SCHEMA, PayloadType
 
 if TYPE_CHECKING:
@@ -22,13 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorServer", "SocketBusyError"]
 
+_PREFIX: Final = "[publish] "
 _BACKLOG: Final = 8
 _ACCEPTED_PER_TURN: Final = 8
 _PIECE_BYTES: Final = 1 << 16
-
-
-class SocketBusyError(ConfigError):
-    """Another process listens on the socket."""
 
 
 def _nothing() -> tuple[bytes, ...]:
@@ -121,6 +117,7 @@ class MonitorServer:
         self._greeting = greeting
         self._clients: list[_Client] = []
         self._listener: socket.socket | None = None
+        self._held: SocketPath | None = None
 
     def open(self) -> Self:
         """Listen.
@@ -131,17 +128,18 @@ class MonitorServer:
         """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self._remove_stale()
+            self._held = SocketPath(self._path, prefix=_PREFIX)
             # Before it has a name, so that nobody gets in between.
             os.fchmod(listener.fileno(), self._mode)
             listener.bind(str(self._path))
+            self._held.own()
             self._path.chmod(self._mode)
             listener.listen(_BACKLOG)
             listener.settimeout(0)
         except OSError as error:
             listener.close()
-            reason = error.strerror or str(error)
-            msg = f"the monitor socket {self._path} cannot be made: {reason}; choose another path"
+            self._let_go()
+            msg = explain_socket_error(error, self._path, prefix=_PREFIX)
             raise ConfigError(msg) from error
         except ConfigError:
             listener.close()
@@ -158,7 +156,7 @@ class MonitorServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            self._path.unlink(missing_ok=True)
+            self._let_go()
 
     @property
     def watched(self) -> bool:
@@ -206,28 +204,10 @@ class MonitorServer:
                 client.put(_encode(message, 0))
             self._clients.append(client)
 
-    def _remove_stale(self) -> None:
-        """Remove what a killed agent left behind; never a file, nor the socket of a living one."""
-        try:
-            is_socket = stat.S_ISSOCK(self._path.lstat().st_mode)
-        except FileNotFoundError:
-            return
-        if not is_socket:
-            raise OSError(errno.EEXIST, "there is something else of that name")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(0)
-            try:
-                probe.connect(str(self._path))
-            except ConnectionRefusedError:
-                self._path.unlink(missing_ok=True)
-                return
-            except BlockingIOError:
-                pass  # its backlog is full
-        msg = (
-            f"the monitor socket {self._path} is in use by another process:"
-            " stop it, or choose another path"
-        )
-        raise SocketBusyError(msg)
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
 
 def _encode(message: bytes, cpu: int) -> bytes:
