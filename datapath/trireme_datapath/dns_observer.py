@@ -27,7 +27,7 @@ from trireme_datapath.identity import SYN, TCP, flow_key
 from trireme_datapath.rulings import address_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from trireme_collector.records import Record
     from trireme_datapath.flows import Flow
@@ -143,6 +143,23 @@ class DNSObserver:
                 for name, address, expires_ns in known.names.learned():
                     unit.names.learn(name, address, expires_ns)
         self._contexts_with_names = frozenset(contexts)
+
+    def learned(self) -> Iterator[tuple[str, str, bytes, int]]:
+        """Give every unit with a name, an address that it stands for, and when it expires."""
+        for unit in self._units.values():
+            if unit.names is not None:
+                for name, address, expires_ns in unit.names.learned():
+                    yield unit.id, name, address, expires_ns
+
+    def take_over(self, learned: Iterable[tuple[str, str, bytes, int]]) -> None:
+        """Learn what another observer has `learned`."""
+        changed = False
+        for unit_id, name, address, expires_ns in learned:
+            unit = self._units.get(unit_id)
+            if unit is not None and unit.names is not None:
+                changed |= unit.names.learn(name, address, expires_ns)
+        if changed:
+            self._forget_rulings()
 
     def may_be_allowed_later(self, context_id: str) -> bool:
         """Whether a rejected flow of a unit may pass once a name was looked up."""

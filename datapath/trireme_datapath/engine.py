@@ -32,7 +32,7 @@ from trireme_datapath.rulings import Ruling
 from trireme_datapath.tracing import PacketTracer, TraceRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from trireme_collector.records import Record
     from trireme_datapath.kernel.marks import ConnectionMark
@@ -231,6 +231,16 @@ class Engine:
         dns = DNSObserver(limits, self.counters, self._forget_rulings)
         dns.enter_policy(self.policy)
         self._core.dns = dns
+
+    def learned_names(self) -> Iterator[tuple[str, str, bytes, int]]:
+        """Give every unit with a name, an address that it stands for, and when that expires."""
+        dns = self._core.dns
+        return iter(()) if dns is None else dns.learned()
+
+    def learn_names(self, learned: Iterable[tuple[str, str, bytes, int]]) -> None:
+        """Learn what another engine has learned, so that names mean the same to both."""
+        if self._core.dns is not None:
+            self._core.dns.take_over(learned)
 
     def _forget_rulings(self) -> None:
         self._batch.forget_rulings()

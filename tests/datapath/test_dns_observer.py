@@ -284,6 +284,21 @@ def test_what_was_learned_outlives_a_reload(wire: Wire) -> None:
     assert wire.connect("192.0.2.7", port=9) is Verdict.DROP
 
 
+def test_what_one_engine_learned_holds_for_another_as_long(wire: Wire) -> None:
+    wire.look_up("api.example.com", "api.example.com. A 198.51.100.7")
+    learned = list(wire.engine.learned_names())
+    assert [(unit, name) for unit, name, _, _ in learned] == [("app", "api.example.com")]
+    other = Wire()
+    assert other.connect("198.51.100.7") is Verdict.DROP
+    other.engine.learn_names(learned)
+    assert other.connect("198.51.100.7", port=50_001) is Verdict.ACCEPT
+    other.engine.learn_names([("stranger", "api.example.com", b"\xc0\0\2\7", 2**62)])
+    assert list(other.engine.learned_names()) == learned
+    (_, _, _, expires_ns) = learned[0]
+    other.tick((expires_ns - other.now_ns) / 1e9 + 1)
+    assert other.connect("198.51.100.7", port=50_002) is Verdict.DROP
+
+
 def test_look_ups_over_tcp(wire: Wire) -> None:
     client, server = {"sport": 6000, "dport": 53}, {"sport": 53, "dport": 6000}
     there, back = IP(src="10.0.0.2", dst="10.0.0.53"), IP(src="10.0.0.53", dst="10.0.0.2")

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.live.conftest import ALLOWED, DENIED, POLICY, SERVER, Lab, wait_for
+from tests.live.test_dns_live import POLICY as NAMES_POLICY
+from tests.live.test_dns_live import NameServer, connect, look_up
 from tests.live.test_run_live import Place
 from trireme_collector.control import AgentStatus, ControlClient, ControlError, RestartResult
 from trireme_collector.exit_codes import ExitCode
@@ -498,3 +500,31 @@ def test_what_a_dead_process_had_in_hand_goes_round_again(
     statistics = lab.server.call(read_statistics)[9]
     # Who had them in hand used up as many numbers of the kernel.
     assert (statistics.waiting, statistics.last_packet_id) == (0, 5 + received)
+
+
+def test_names_outlive_those_who_learned_them(tree: Tree) -> None:
+    names = NameServer(tree.lab, 4)
+    try:
+        tree.write_policy(NAMES_POLICY)
+        tree.set_up(mode="new")
+        path = tree.directory / "agent.toml"
+        text = path.read_text(encoding="utf-8").replace('["input"]', '["input", "output"]')
+        path.write_text(text, encoding="utf-8")
+        agent = tree.start()
+        assert connect(tree.lab, 4) == "timed out"
+        assert look_up(tree.lab, 4, "api.example.com")
+        assert wait_for(lambda: connect(tree.lab, 4) == "reached"), agent.log()
+        pid = tree.pid("enforcer 0")
+        kill(pid)
+        assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+        assert connect(tree.lab, 4) == "reached"
+        tree.client.call("restart", RestartResult)
+        assert agent.says("program_exchanged"), agent.log()
+        pid = tree.pid("enforcer 0")
+        assert connect(tree.lab, 4) == "reached"
+        time.sleep(1)
+        kill(pid)
+        assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+        assert connect(tree.lab, 4) == "reached"
+    finally:
+        names.stop()

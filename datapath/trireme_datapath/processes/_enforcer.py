@@ -40,6 +40,9 @@ from trireme_datapath.processes._messages import (
     Enforcing,
     Failed,
     FromEnforcer,
+    Learn,
+    Learned,
+    LearnedName,
     Limited,
     Look,
     Looked,
@@ -74,6 +77,7 @@ _TURN_SECONDS: Final = 0.5
 _SECOND_NS: Final = 1_000_000_000
 _WAKES: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
+_NAMES_NS: Final = 50_000_000  # all names are gone through each time
 _READINGS: Final = 8
 _IN_HAND: Final = 64  # a drain receives no more at once
 # A thread that compiles a policy gives way to packets after so long; 5 ms are usual.
@@ -108,6 +112,8 @@ class Enforcer:
         self._sender: RecordSender | None = None
         self._judged_before = self._denied_before = 0
         self._told: dict[str, int] = {}
+        self._told_names: set[LearnedName] = set()
+        self._answers_seen = self._next_names_ns = 0
         self._next_turn_ns = 0
         self._active = self._ending = False
 
@@ -152,6 +158,9 @@ class Enforcer:
         self._write_board()
         if self._feed is not None:
             self._feed.turn()
+        if engine.counters["dns_answers"] != self._answers_seen and beat_ns >= self._next_names_ns:
+            self._next_names_ns = beat_ns + _NAMES_NS
+            self._tell_names(engine)
         if due:
             self._next_turn_ns = beat_ns + _SECOND_NS
             self._tell_counters(engine)
@@ -176,6 +185,15 @@ class Enforcer:
             self._told = counters
             self._channel.send(Counted(counters=counters))
 
+    def _tell_names(self, engine: Engine) -> None:
+        """Tell what names stand for: others judge by it, too, and those who come after us."""
+        self._answers_seen = engine.counters["dns_answers"]
+        known = {LearnedName(*one) for one in engine.learned_names()}
+        news = known - self._told_names
+        self._told_names = known
+        if news:
+            self._channel.send(Learned(names=tuple(news)))
+
     # What the supervisor says.
 
     def _obey(self) -> None:
@@ -192,6 +210,8 @@ class Enforcer:
                 self._compile(message)
             elif isinstance(message, Enforce):
                 self._enforce(message)
+            elif isinstance(message, Learn):
+                self._learn(message)
             elif isinstance(message, Look):
                 self._look(message)
             elif isinstance(message, Release):
@@ -347,6 +367,15 @@ class Enforcer:
             if self._tracker is not None:
                 self._tracker.tick(time.time_ns())
         self._channel.send(Enforcing(request=order.request, revision=engine.policy.revision))
+
+    def _learn(self, order: Learn) -> None:
+        if self._engine is None:
+            return
+        self._engine.learn_names(order.names)
+        self._told_names.update(order.names)
+        if order.tell_all:
+            self._told_names.clear()
+            self._tell_names(self._engine)
 
     def _look(self, order: Look) -> None:
         counters = {} if self._engine is None else dict(self._engine.counters)

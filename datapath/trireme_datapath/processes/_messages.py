@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -41,6 +41,9 @@ __all__ = [
     "FromCollector",
     "FromEnforcer",
     "HeldQueue",
+    "Learn",
+    "Learned",
+    "LearnedName",
     "Limited",
     "Look",
     "Looked",
@@ -230,7 +233,34 @@ class Release(_Message, frozen=True, kw_only=True, gc=False):
     drain: bool
 
 
+class LearnedName(NamedTuple):
+    """A name in the rules of a unit, an address that it stands for, and until when."""
+
+    unit: str
+    name: str
+    address: bytes
+    expires_ns: int
+
+
+class Learn(_Message, frozen=True, kw_only=True, gc=False):
+    """Learn what names stand for, as others learned it.
+
+    Attributes:
+        names: The names.
+        tell_all: Tell all that is known, also what was told before.
+    """
+
+    names: tuple[LearnedName, ...]
+    tell_all: bool = False
+
+
 # From an enforcer.
+
+
+class Learned(_Message, frozen=True, kw_only=True, gc=False):
+    """What names stand for, as far as it was not told before."""
+
+    names: tuple[LearnedName, ...]
 
 
 class Ready(_Message, frozen=True, kw_only=True, gc=False):
@@ -411,7 +441,7 @@ class Failed(_Message, frozen=True, kw_only=True, gc=False):
 
 
 ToEnforcer: TypeAlias = (
-    EnforcerSetup | Anticipate | Take | NewPolicy | Enforce | Look | Release | TraceUnit
+    EnforcerSetup | Anticipate | Take | NewPolicy | Enforce | Learn | Look | Release | TraceUnit
 )
 FromEnforcer: TypeAlias = (
     Ready
@@ -422,6 +452,7 @@ FromEnforcer: TypeAlias = (
     | PolicyRefused
     | Enforcing
     | Counted
+    | Learned
     | Looked
     | Released
     | Failed

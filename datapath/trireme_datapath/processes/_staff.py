@@ -18,6 +18,9 @@ from trireme_datapath.processes._messages import (
     Enforcing,
     Failed,
     FromEnforcer,
+    Learn,
+    Learned,
+    LearnedName,
     Limited,
     Looked,
     NewPolicy,
@@ -50,6 +53,7 @@ _PREPARING_NS: Final = 120 * _SECOND_NS  # a large policy on a small machine
 _LONGEST_PAUSE: Final = 5.0
 _SHORTEST_PAUSE: Final = 0.1
 _NO_REQUEST: Final = -1
+_MAX_NAMES: Final = 65_536
 _DECODER: Final[msgspec.msgpack.Decoder[FromEnforcer]] = msgspec.msgpack.Decoder(FromEnforcer)
 
 
@@ -89,6 +93,7 @@ class Staff:
         self.failures = 0
         self._not_before_ns = 0
         self._looked_ns = time.monotonic_ns()
+        self._names: dict[tuple[str, str, bytes], int] = {}
         self._ending = False
         self.policy = policy
         self.generation = 0
@@ -221,6 +226,8 @@ class Staff:
                 if one.duty is not Duty.RELEASED:
                     post.enforcer = one
             self._listen(one)
+            if one.duty is Duty.JUDGING:
+                one.child.send(Learn(names=(), tell_all=True))
 
     def _start(self) -> None:
         setup = self._setup(self.policy.policy)
@@ -285,11 +292,33 @@ class Staff:
                 self._log.error("enforcer_hangs", pid=one.child.pid, doing=one.duty.value)
                 one.child.kill()
 
+    # What names stand for.
+
+    def _share(self, teller: Enforcement, names: Iterable[LearnedName]) -> None:
+        """Keep what one has learned for those who come later, and tell the others."""
+        news = tuple(names)
+        for one in news:
+            key = (one.unit, one.name, one.address)
+            self._names[key] = max(one.expires_ns, self._names.get(key, 0))
+        if len(self._names) > _MAX_NAMES:
+            self._forget_expired()
+        for other in self._staff:
+            if other is not teller and other.duty not in {Duty.PREPARING, Duty.RELEASED}:
+                other.child.send(Learn(names=news))
+
+    def _forget_expired(self) -> None:
+        now_ns = time.time_ns()
+        kept = {key: expires for key, expires in self._names.items() if expires > now_ns}
+        # Whoever floods us with names loses the oldest.
+        self._names = dict(list(kept.items())[-_MAX_NAMES // 2 :])
+
     # What they say.
 
     def _hear(self, one: Enforcement, message: FromEnforcer) -> None:
         if isinstance(message, Counted):
             one.counters = message.counters
+        elif isinstance(message, Learned):
+            self._share(one, message.names)
         elif isinstance(message, Ready):
             self._ready(one, message)
         elif isinstance(message, Anticipating):
@@ -314,6 +343,10 @@ class Staff:
         self.failures = 0
         one.revision = message.revision
         one.enter(Duty.STANDING_BY)
+        self._forget_expired()
+        if self._names:
+            names = tuple(LearnedName(*key, expires) for key, expires in self._names.items())
+            one.child.send(Learn(names=names))
         self._bring_up_to_date(one)
 
     def _bring_up_to_date(self, one: Enforcement) -> None:

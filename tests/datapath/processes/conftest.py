@@ -68,6 +68,9 @@ class Clock:
     def monotonic_ns(self) -> int:
         return self.now_ns
 
+    def time_ns(self) -> int:
+        return self.now_ns
+
     def step(self, seconds: float) -> None:
         self.now_ns += round(seconds * 1e9)
 

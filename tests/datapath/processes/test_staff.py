@@ -17,6 +17,9 @@ from trireme_datapath.processes._messages import (
     Enforce,
     EnforcerSetup,
     Enforcing,
+    Learn,
+    Learned,
+    LearnedName,
     NewPolicy,
     PolicyReady,
     Ready,
@@ -273,6 +276,31 @@ def test_one_who_prepared_the_policy_of_before_gets_the_one_of_now(
     office.clock.step(0.1)
     office.staff.step()
     assert spare.heard(Take)
+
+
+def test_what_one_learned_of_names_all_others_know(open_office: Callable[..., Office]) -> None:
+    office = open_office(2)
+    first, second, spare = office.started
+    name = LearnedName("web", "example.com", b"\xc0\0\2\7", 2**62)
+    office.reactor.say(first, Learned(names=(name,)))
+    assert second.heard(Learn) == spare.heard(Learn) == [Learn(names=(name,))]
+    assert first.heard(Learn) == []
+    office.reactor.end(first)
+    office.judge(spare)
+    office.staff.step()
+    office.prepare(office.started[-1])
+    assert office.started[-1].heard(Learn) == [Learn(names=(name,))]
+
+
+def test_names_that_expired_are_told_to_nobody(open_office: Callable[..., Office]) -> None:
+    office = open_office()
+    first, spare = office.started
+    office.reactor.say(first, Learned(names=(LearnedName("web", "example.com", b"1234", 1),)))
+    office.reactor.end(first)
+    office.judge(spare)
+    office.staff.step()
+    office.prepare(office.started[-1])
+    assert office.started[-1].heard(Learn) == []
 
 
 def test_at_the_end_nobody_is_replaced(open_office: Callable[..., Office]) -> None:
