@@ -142,6 +142,10 @@ class DatapathLoop:
         self._wake_read = self._wake_write = -1
         self._stopping = True
 
+    def hand_over(self, records: Iterable[Record]) -> None:
+        """Hand records to the collector as `run` does: one that fails loses them, no more."""
+        self._collect(records, self._clock())
+
     def _forget_wakes(self) -> None:
         try:
             os.read(self._wake_read, _WAKES)

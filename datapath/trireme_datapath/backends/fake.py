@@ -6,8 +6,10 @@ feed both the same packets.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
+import os
 import sys
 from collections import deque
 from struct import Struct
@@ -87,6 +89,7 @@ class FakeBackend:
         self._used_ids: set[int] = set()
         self._numbers = itertools.count(1)
         self._lanes: dict[bytes, Lane] = {}
+        self._event = -1
         self.feed(*packets)
 
     def feed(self, *packets: QueuedPacket | bytes) -> None:
@@ -104,6 +107,31 @@ class FakeBackend:
                 raise ValueError(msg)
             self._used_ids.add(packet.packet_id)
             self._waiting.append(self._cut(packet))
+        self._show()
+
+    def fileno(self) -> int:
+        """Give a descriptor that is readable while packets wait; it is made when first asked for.
+
+        Packets may be fed from another thread than the one that drains.
+        """
+        if self._event < 0:
+            self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._show()
+        return self._event
+
+    def _show(self) -> None:
+        if self._event >= 0 and self._waiting:
+            os.eventfd_write(self._event, 1)
+
+    def _hide(self) -> None:
+        if self._event < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+        self._show()  # some may be left, or have come meanwhile
+
+    def statistics(self) -> None:
+        """Give nothing: there is no kernel that counts."""
 
     def __len__(self) -> int:
         """Count the packets that wait."""
@@ -124,10 +152,12 @@ class FakeBackend:
         if self._door is Door.SINGLE:
             for packet in batch:
                 self._receive(packet, now_ns, records)
+            self._hide()
             return records
         # A change of the lane ends a run, so that packets keep their order across lanes.
         for key, run in itertools.groupby(batch, _lane_key):
             self._receive_run(key, list(run), now_ns, records)
+        self._hide()
         return records
 
     def drain_all(self, now_ns: int) -> list[Record]:
@@ -141,6 +171,9 @@ class FakeBackend:
     def close(self) -> None:
         """Drop what waits, as a closed queue does."""
         self._waiting.clear()
+        if self._event >= 0:
+            os.close(self._event)
+            self._event = -1
 
     def _free_id(self) -> int:
         return next(number for number in self._numbers if number not in self._used_ids)
