@@ -148,8 +148,6 @@ class BatchDoor:
             return flow
         if protocol == TCP and tcp_word & OPENING_FLAGS != SYN:
             return None
-        if port == _DNS_PORT and core.dns is not None:
-            return None
         memory = lane.memories[protocol]
         pair = source + destination + port
         ruling = memory.get(pair)
@@ -161,6 +159,8 @@ class BatchDoor:
                 return None
             ruling = found
             memory.keep(pair, ruling)
+        if port == _DNS_PORT and core.watches(ruling) and not ruling.denied:
+            return None
         flags = tcp_word & 0xFF if protocol == TCP else 0
         if ruling.add(int.from_bytes(source_port), total, flags, now_ns):
             self._pending.append(ruling)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from trireme_collector.records import EndPointType
 from trireme_datapath.dns_observer import DNS_PORT
 from trireme_datapath.flows import Flow, FlowState, FlowTable, Origin, reverse_key
 from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP
@@ -147,8 +148,16 @@ class EngineCore:
         if ruling.denied:
             waits = dns.may_be_allowed_later(ruling.outcome.context_id)
             return UNSETTLED if waits else self.revision
-        watched = ruling.port == DNS_PORT and ruling.protocol in {TCP, UDP}
-        return ~self.revision if watched else self.revision
+        return ~self.revision if self.watches(ruling) else self.revision
+
+    def watches(self, ruling: Ruling) -> bool:
+        """Whether every packet of a flow is looked at: a unit asks a name server."""
+        return (
+            ruling.port == DNS_PORT
+            and self.dns is not None
+            and ruling.protocol in {TCP, UDP}
+            and ruling.outcome.client[1] is EndPointType.PU
+        )
 
     def open(self, way: Way, key: bytes, ruling: Ruling, now_ns: int, origin: Origin) -> Flow:
         """Put a flow that was judged into the table, under the key of its client's packets."""

@@ -364,6 +364,28 @@ def test_garbage_on_the_port_is_counted(wire: Wire) -> None:
     assert wire.told == []
 
 
+def test_who_asks_a_unit_is_not_looked_at() -> None:
+    text = (
+        POLICY
+        + """
+[[unit]]
+id = "resolver"
+select = { address = "10.0.0.99" }
+[[unit.ingress]]
+id = "all"
+action = "accept"
+from = "any"
+"""
+    )
+    wire = Wire(policy=text)
+    query = dns.message.make_query("x.example", "A").to_wire()
+    packet = IP(src="192.0.2.1", dst="10.0.0.99") / UDP(sport=4000, dport=53) / query
+    assert wire.send(packet).mark == 0x40000  # the kernel keeps the rest
+    wire.tick(60)
+    assert wire.told == []
+    assert not wire.engine.counters["dns_questions"]
+
+
 def test_the_fast_door_leaves_look_ups_to_the_clear_one(wire: Wire) -> None:
     packet = wire.ask("a.example")
     queued = QueuedPacket(data=bytes(packet))
