@@ -158,13 +158,47 @@ def test_everything_that_was_taken_comes_before_the_end(feed: QueueFeed, path: s
     source.close()
 
 
-def test_an_agent_that_goes_away_is_the_end(feed: QueueFeed, path: str) -> None:
+def test_an_agent_that_goes_away_is_waited_for(
+    feed: QueueFeed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trireme_datapath.recorder._queue_source._RETRY_NS", 0)
     source = turning(feed, lambda: QueueSource(path, DNS, capture_bytes=0))
-    assert not source.is_over()
     feed.close()
     assert read(source) == []
-    assert source.is_over()
+    assert read(source) == [], "nobody is there"
+    assert not source.is_over()
+    feed.open()
+    backend = Backend()
+    feed.watch(backend)
+    read(source)
+    feed.turn()
+    backend.show([(queued(IPV4), Verdict.ACCEPT)], NOW_NS)
+    assert [len(batch.frames) for batch in read(source)] == [1]
+    feed.close()
+    assert read(source) == []
     source.end()
+    assert source.is_over()
+    source.close()
+
+
+def test_every_worker_is_asked(feed: QueueFeed, path: str) -> None:
+    second = QueueFeed(f"{path}.1", clock=lambda: 0)
+    second.open()
+    backends = (Backend(), Backend())
+    feed.watch(backends[0])
+    second.watch(backends[1])
+
+    class Both(QueueFeed):
+        def turn(self) -> None:
+            feed.turn()
+            second._next_turn_ns = 0
+            second.turn()
+
+    source = turning(Both(""), lambda: QueueSource(path, DNS, capture_bytes=0))
+    for backend in backends:
+        backend.show([(queued(IPV4), Verdict.ACCEPT)], NOW_NS)
+    assert sum(len(batch.frames) for batch in read(source)) == 2
+    second.close()
     source.close()
 
 
