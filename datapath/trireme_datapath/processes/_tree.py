@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -228,7 +229,15 @@ class Tree:
                 raise StartError("no process that judges packets can be started", ExitCode.FAILURE)
             return self.staff.complete and self.keeper.ready
 
-        if not self.wait(done, seconds):
+        try:
+            in_time = self.wait(done, seconds)
+        except OSError as error:
+            msg = (
+                f"user {os.geteuid()} cannot run {sys.executable}: {error.strerror}; install it"
+                " where that user may, or name another in [processes]"
+            )
+            raise StartError(msg, ExitCode.PRIVILEGE) from error
+        if not in_time:
             msg = f"the processes of the agent were not ready within {seconds:g} s; try again"
             raise StartError(msg, ExitCode.FAILURE)
 

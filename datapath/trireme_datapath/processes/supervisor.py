@@ -129,7 +129,9 @@ class Supervisor:
         self._rules = self._rules_of(self.policy)
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
         self._remove_rules_asked = remove_rules
-        self._notifier = ServiceNotifier(os.environ if state is None else dict(state.notifier))
+        # What the service manager set up is for the whole program, not for a part of another.
+        environment = os.environ if whole_program else {}
+        self._notifier = ServiceNotifier(environment if state is None else dict(state.notifier))
         self._next_alive_ns = 0
         self.tree: Tree | None = None
         self._jobs: deque[Callable[[], None]] = deque()
