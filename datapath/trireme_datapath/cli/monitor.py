@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["monitor"]
 
 _TYPES = "agent, capture, debug, drop, l7, policy-verdict, recorder, trace, trace-sock"
+_HEX_HELP = "With -vv: dump packets instead of dissecting them."
+_JSON_HELP = (
+    "Print JSON, one message per line. Types that Cilium has no JSON for stay text, unless --fixed"
+    " is given."
+)
 _FORMS = ("auto", "hex", "length", "raw", "session")
 
 
@@ -52,8 +57,8 @@ _FORMS = ("auto", "hex", "length", "raw", "session")
     help="The version of Cilium that messages are read and printed as.",
 )
 @click.option("-v", "verbose", count=True, help="Print debug messages, too; -vv: whole packets.")
-@click.option("--hex", "hexadecimal", is_flag=True, help="Dump packets instead of dissecting them.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON, one message per line.")
+@click.option("--hex", "hexadecimal", is_flag=True, help=_HEX_HELP)
+@click.option("-j", "--json", "as_json", is_flag=True, help=_JSON_HELP)
 @click.option("-n", "--numeric", is_flag=True, help="Print identities as numbers.")
 @click.option(
     "-t",
@@ -114,8 +119,9 @@ def monitor(  # noqa: PLR0913  a parameter for each option
     """Print the notifications of a datapath: drops, policy verdicts, traces and more.
 
     They come from a running agent or from a recording. The text is that of `cilium monitor`,
-    byte for byte. Ctrl-C ends it.
+    byte for byte. Ctrl-C or SIGTERM ends it.
     """
+    import signal
     import socket
     import sys
 
@@ -144,12 +150,15 @@ def monitor(  # noqa: PLR0913  a parameter for each option
     else:
         events = _from_socket(socket_path, follow=follow, keep_previous=not fixed)
     interrupted = False
+    # A service manager ends it as Ctrl-C does, and sees the statistics, too.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for batch in events:
             printer.put(batch)
     except KeyboardInterrupt:
         interrupted = True
     finally:
+        signal.signal(signal.SIGTERM, before)
         events.close()
         if stats:
             printer.print_statistics()

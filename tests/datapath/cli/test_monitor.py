@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,7 +128,7 @@ def test_what_is_wrong_with_the_input_is_said_and_the_rest_is_shown() -> None:
     result = run("--input", "-", stdin=b"08\nnonsense\n09\n")
     assert result.exit_code == 0
     assert result.stdout == "CPU 00: Unknown event: [8]\nCPU 00: Unknown event: [9]\n"
-    assert result.stderr == "warning: line 2 is passed over: it is no message in hexadecimal\n"
+    assert result.stderr == "warning: line 2 is passed over: 'n' is no hexadecimal digit\n"
 
 
 def test_many_complaints_are_not_all_shown() -> None:
@@ -188,6 +189,20 @@ def test_ctrl_c_ends_what_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout == "CPU 00: Unknown event: [8]\nCPU 01: Lost 3 events\n"
     assert result.stderr.splitlines()[-1].split() == ["source", "closed", "1"]
     assert len(closed) == 1
+
+
+def test_a_service_manager_ends_it_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def events(_: MonitorSocket, *, reconnect: bool) -> Iterator[list[Event]]:
+        yield [Payload(data=b"\x08")]
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail(f"it went on, {reconnect}")
+
+    monkeypatch.setattr(MonitorSocket, "events", events)
+    before = signal.getsignal(signal.SIGTERM)
+    result = run("--stats")
+    assert (result.exit_code, result.stdout) == (0, "CPU 00: Unknown event: [8]\n")
+    assert "messages   1" in result.stderr
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_in_a_file_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

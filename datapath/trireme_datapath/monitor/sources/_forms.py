@@ -26,15 +26,19 @@ _SHORTEST_MESSAGE: Final = 20
 _LONGEST_SAMPLE: Final = 1 << 17
 _TYPES: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 129, 130})
 _TEXT: Final = re.compile(rb"\s*(#[^\n]*(\n|$)|[0-9A-Fa-f][0-9A-Fa-f: \t]*(\r?\n|$)|$)")
+# No message begins with the numbers of such characters, and no length is as large.
+_PRINTABLE: Final = re.compile(rb"[\t\r\n -~]+")
+_NO_DIGIT: Final = re.compile(r"[^0-9A-Fa-f]")
 _SEPARATORS: Final = str.maketrans("", "", " \t:")
 
 
 class InputForm(enum.StrEnum):
     """How messages stand in a file.
 
-    ``hex``: one message a line, in hexadecimal; empty lines and those that begin with ``#`` are
-    passed over. ``length``: each message behind its length, four bytes, the lowest first.
-    ``raw``: one message and nothing else. ``session``: what an agent sends to one client.
+    ``hex``: one message a line, in hexadecimal, with ``0x``, spaces and colons or without; empty
+    lines and those that begin with ``#`` are passed over. ``length``: each message behind its
+    length, four bytes, the lowest first. ``raw``: one message and nothing else. ``session``: what
+    an agent sends to one client.
     ``auto``: the beginning decides.
     """
 
@@ -61,7 +65,7 @@ def detect_form(start: bytes) -> InputForm:
     """Find out how messages stand in a file from its first bytes, the more the better."""
     if b"\x07Payload" in start[:24]:
         return InputForm.SESSION
-    if _TEXT.match(start):
+    if _TEXT.match(start) or _PRINTABLE.fullmatch(start):
         return InputForm.HEX
     if len(start) > _LENGTH.size:
         (length,) = _LENGTH.unpack_from(start)
@@ -115,11 +119,14 @@ class _HexLines:
         text = line.decode("latin-1").strip()
         if not text or text.startswith("#"):
             return None
-        try:
-            data = binascii.unhexlify(text.translate(_SEPARATORS))
-        except ValueError:
-            return _passed_over(self._number, "it is no message in hexadecimal")
-        return Payload(data=data)
+        digits = text.translate(_SEPARATORS).removeprefix("0x")
+        if found := _NO_DIGIT.search(digits):
+            why = f"{found[0]!a} is no hexadecimal digit"
+            return _passed_over(self._number, why)
+        if len(digits) % 2:
+            why = f"{len(digits)} hexadecimal digits are no whole bytes"
+            return _passed_over(self._number, why)
+        return Payload(data=binascii.unhexlify(digits)) if digits else None
 
 
 def _passed_over(number: int, why: str) -> SourceError:

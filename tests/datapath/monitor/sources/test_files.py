@@ -98,12 +98,29 @@ def test_any_bytes_are_messages_or_errors(data: bytes, form: InputForm) -> None:
 
 
 def test_a_line_that_is_no_hex_is_one_error() -> None:
-    found = read(InputForm.HEX, b"# first\n0102\nxyz\n010\n0304\n")
+    found = read(InputForm.HEX, b"# first\n0102\nxyz\n010\n0304\n05 # a drop\n")
     assert [event.data for event in found if isinstance(event, Payload)] == [b"\1\2", b"\3\4"]
     errors = [event for event in found if isinstance(event, SourceError)]
-    assert [error.fault for error in errors] == [SourceFault.DAMAGED] * 2
-    assert errors[0].message == "line 3 is passed over: it is no message in hexadecimal"
-    assert errors[1].message.startswith("line 4 ")
+    assert [error.fault for error in errors] == [SourceFault.DAMAGED] * 3
+    assert [error.message for error in errors] == [
+        "line 3 is passed over: 'x' is no hexadecimal digit",
+        "line 4 is passed over: 3 hexadecimal digits are no whole bytes",
+        "line 6 is passed over: '#' is no hexadecimal digit",
+    ]
+
+
+def test_hex_may_be_written_in_several_ways() -> None:
+    lines = b"0x08AB\n08 ab\r\n08:Ab\n\t08 AB \n0x\n"
+    for form in (InputForm.HEX, InputForm.AUTO):
+        assert [event.data for event in read(form, lines) if isinstance(event, Payload)] == [
+            b"\x08\xab"
+        ] * 4
+
+
+@pytest.mark.parametrize("start", [b"zz\n", b"0x08\n", b"hello", b"-vv\n08"])
+def test_text_is_taken_for_hex_even_if_it_begins_with_a_mistake(start: bytes) -> None:
+    assert detect_form(start) is InputForm.HEX
+    assert detect_form(start + b"\0") is not InputForm.HEX
 
 
 def test_a_line_without_end_is_passed_over() -> None:
