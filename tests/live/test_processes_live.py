@@ -327,6 +327,22 @@ def test_a_planned_restart_costs_nothing_and_stalls_nobody(tree: Tree, mode: str
     assert agent.log().count("_died") == 0
 
 
+@pytest.mark.parametrize("mode", ["new", "all"])
+def test_open_connections_outlive_who_accepted_them(tree: Tree, mode: str) -> None:
+    tree.set_up(mode=mode)
+    agent = tree.start()
+    with Echo(tree.lab, 5) as echo:
+        assert wait_for(lambda: min(echo.rounds) > 2)
+        for _ in range(3):
+            pid = tree.pid("enforcer 0")
+            kill(pid)
+            assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+            rounds = list(echo.rounds)
+            assert wait_for(lambda: min(map(int.__sub__, echo.rounds, rounds)) > 2), echo.errors  # noqa: B023
+    assert echo.errors == []
+    tree.check()
+
+
 def test_collectors_that_are_killed_cost_only_what_they_held(tree: Tree) -> None:
     tree.set_up(mode="new", delivery=f"state_directory = '{tree.directory}/state'")
     agent = tree.start()
