@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
 
 from trireme_collector.errors import ConfigError
 from trireme_datapath.grpc_server import require_grpc
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from trireme_datapath.recorder.recorder import OpenSource
 
 __all__ = ["RecorderServer"]
+
+_OWN_STREAMS: Final = 16
 
 
 class RecorderServer:
@@ -63,8 +67,11 @@ class RecorderServer:
         self.recorder = Recorder(config, store, open_source=open_source)
         self._service = RecorderService(self.recorder, caller_of(self._servers))
         try:
-            for service in self._service.services():
-                self._servers.add("recorder", config, service, identify=True)
+            hubble, own = self._service.services()
+            self._servers.add("recorder", config, hubble, identify=True)
+            # Both count against one limit: what the configuration says is for both together.
+            few = msgspec.structs.replace(config, max_streams=_OWN_STREAMS)
+            self._servers.add("recorder", few, own, identify=True)
         except BaseException:
             self.recorder.close()
             raise
