@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from trireme_collector.errors import DatapathError
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.engine import Engine, EngineLimits
-from trireme_datapath.loop import DatapathLoop
+from trireme_datapath.loop import ClockWatch, DatapathLoop
 from trireme_datapath.policy import CompiledPolicy, Policy, compile_policy, load_policy
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Datapath:
         )
         self._open_queue = open_queue
         self._clock = clock
+        self._clock_watch = ClockWatch()
         self._queue: PacketBackend | None = None
         self._loop: DatapathLoop | None = None
         self._jobs = LoopJobs()
@@ -149,6 +150,9 @@ class Datapath:
         queue = self.queue
         self._jobs.run()
         now_ns = self._clock()
+        jump_ns = self._clock_watch.turn(now_ns)
+        if jump_ns:
+            self.engine.shift_clock(jump_ns)
         return queue.drain(now_ns) + self.engine.take_records(now_ns)
 
     def take_last_records(self) -> list[Record]:
@@ -167,7 +171,9 @@ class Datapath:
             OSError: The queue is of no use any more.
         """
         queue = self.queue
-        loop = self._loop = DatapathLoop(queue, self.engine, collector, self._clock)
+        loop = self._loop = DatapathLoop(
+            queue, self.engine, collector, self._clock, clock_set=self.engine.shift_clock
+        )
         try:
             loop.run(until=self._turned)
             # What waits was sent by somebody: it is judged once more before the queue goes.

@@ -171,6 +171,15 @@ class Engine:
             records += self._core.counting.take_records(now_ns)
         return records
 
+    def shift_clock(self, by_ns: int) -> None:
+        """Say that the clock was set, and by how much: what is timed goes on as if it had not.
+
+        Args:
+            by_ns: How much later it is now than it should be; negative if the clock was set back.
+        """
+        self.flows.shift_clock(by_ns)
+        self._tracer.shift_clock(by_ns)
+
     def _gather(self, now_ns: int) -> list[Record]:
         if self._tracer:
             self._tracer.expire(now_ns)

@@ -274,6 +274,12 @@ class FlowTable:
             else:
                 order.append(flow)
 
+    def shift_clock(self, by_ns: int) -> None:
+        """Take the clock as set: no flow was idle because of that."""
+        self._swept_ns += by_ns
+        for flow in self._order:
+            flow.last_seen_ns += by_ns
+
     def _make_room(self) -> None:
         order = self._order
         for _ in range(_SECOND_CHANCES):

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from trireme_collector.collector import EventCollector
     from trireme_collector.records import Record
 
-__all__ = ["Backend", "DatapathLoop", "RecordSource", "dispatch"]
+__all__ = ["Backend", "ClockWatch", "DatapathLoop", "RecordSource", "dispatch"]
 
 _log = structlog.get_logger("trireme_datapath.loop")
 
 _PERIOD_SECONDS: Final = 1.0
 _PERIOD_NS: Final = 1_000_000_000
+_JUMP_NS: Final = 1_000_000_000
 _WAKES: Final = 65_536  # what a pipe holds
 _LOG_PERIOD_NS: Final = 60_000_000_000  # a collector that fails, fails for every record
 
@@ -59,6 +60,30 @@ def dispatch(collector: EventCollector, record: Record) -> None:
         method(record.lines if isinstance(record, TraceReport) else record)
 
 
+class ClockWatch:
+    """Finds out when the clock of the machine was set.
+
+    Args:
+        steady: A clock that nobody sets, nanoseconds.
+    """
+
+    def __init__(self, steady: Callable[[], int] = time.monotonic_ns) -> None:
+        """Know nothing yet."""
+        self._steady = steady
+        self._offset_ns: int | None = None
+
+    def turn(self, now_ns: int) -> int:
+        """Give by how much the clock was set since the last turn; 0 for less than a second."""
+        offset_ns = now_ns - self._steady()
+        before, self._offset_ns = self._offset_ns, offset_ns
+        if before is None:
+            return 0
+        jump = offset_ns - before
+        if abs(jump) < _JUMP_NS:  # slow corrections are no jumps, however much they add up to
+            return 0
+        return jump
+
+
 class DatapathLoop:
     """Waits for packets, has them judged, and hands the records to a collector.
 
@@ -73,6 +98,9 @@ class DatapathLoop:
         engine: RecordSource,
         collector: EventCollector,
         clock: Callable[[], int] = time.time_ns,
+        *,
+        clock_set: Callable[[int], None] | None = None,
+        steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Join the three; nothing runs yet.
 
@@ -81,7 +109,12 @@ class DatapathLoop:
             engine: The engine that the backend feeds.
             collector: Where records go.
             clock: Gives nanoseconds since 1970 UTC.
+            clock_set: Called when that clock was set, with the nanoseconds.
+            steady: A clock that nobody sets, nanoseconds.
         """
+        self._clock_set = clock_set
+        self._steady = steady
+        self._clock_watch = ClockWatch(steady)
         self.counters = {"drains": 0, "records": 0, "collector_errors": 0}
         self._backend = backend
         self._engine = engine
@@ -123,11 +156,16 @@ class DatapathLoop:
                 if len(ready) > packets:
                     self._forget_wakes()
                 now_ns = self._clock()
+                jump_ns = self._clock_watch.turn(now_ns)
+                if jump_ns and self._clock_set is not None:
+                    _log.warning("clock_set", seconds=jump_ns / _PERIOD_NS)
+                    self._clock_set(jump_ns)
                 if packets:
                     self.counters["drains"] += 1
                     self._collect(self._backend.drain(now_ns), now_ns)
-                if packets or now_ns >= next_turn_ns:
-                    next_turn_ns = now_ns + _PERIOD_NS
+                steady_ns = self._steady()
+                if packets or steady_ns >= next_turn_ns:
+                    next_turn_ns = steady_ns + _PERIOD_NS
                     self._collect(self._engine.take_records(now_ns), now_ns)
                 if until is not None and until():
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from trireme_collector.records import PacketEvent, PacketReport
 from trireme_datapath.packets import Verdict
@@ -94,6 +94,13 @@ class PacketTracer:
         else:
             self._requests[unit.context_id] = request
         return unit.context_id
+
+    def shift_clock(self, by_ns: int) -> None:
+        """Take the clock as set: everybody is traced as long as was asked for."""
+        self._requests = {
+            unit: structs.replace(request, until_ns=request.until_ns + by_ns)
+            for unit, request in self._requests.items()
+        }
 
     def expire(self, now_ns: int) -> None:
         """End what was asked for until now."""

@@ -201,7 +201,9 @@ class Agent:
             raise
         collector = self._services.before(self._publisher.before(self.pipeline))
         source = self._accounting or self.engine
-        self._datapath = DatapathLoop(self._backend, source, collector)
+        self._datapath = DatapathLoop(
+            self._backend, source, collector, clock_set=self.engine.shift_clock
+        )
         self._watch.start(self._backend)
         self._control.start()
         report = switch_report(None, self.engine.policy, self._files.observe)

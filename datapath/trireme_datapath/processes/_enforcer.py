@@ -26,6 +26,7 @@ from trireme_datapath.backends.netlink import (
 )
 from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
+from trireme_datapath.loop import ClockWatch
 from trireme_datapath.packets import Verdict
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._board import EnforcerBoard
@@ -115,6 +116,7 @@ class Enforcer:
         self._told_names: set[LearnedName] = set()
         self._answers_seen = self._next_names_ns = 0
         self._next_turn_ns = 0
+        self._clock_watch = ClockWatch()
         self._active = self._ending = False
 
     def run(self) -> None:
@@ -137,6 +139,9 @@ class Enforcer:
 
     def _turn(self, engine: Engine, descriptors: list[int]) -> None:
         now_ns = time.time_ns()
+        jump_ns = self._clock_watch.turn(now_ns)
+        if jump_ns:
+            engine.shift_clock(jump_ns)
         records: list[Record] = []
         busy = False
         tracker = self._tracker
