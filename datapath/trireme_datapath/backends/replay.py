@@ -119,7 +119,7 @@ class ReplayBackend:
 
     def finish(self) -> list[Record]:
         """Give the records that belong to no single packet, so that none is missing."""
-        records = [*self._late, *self._engine.take_records(self.now_ns)]
+        records = [*self._late, *self._engine.take_last_records(self.now_ns)]
         self._late.clear()
         return records
 

@@ -72,6 +72,9 @@ def replay(
     policy = compile_policy(load_policy(policy_path, allow_world_writable=True))
     # No collector can be flooded with reports here: it is waited for.
     engine = Engine(policy, EngineLimits(max_packet_reports_per_second=sys.maxsize))
+    # As an agent does: rules may name what answers in the capture say.
+    engine.observe_dns()
+    engine.report_exceptions()
     color = sys.stdout.isatty() if ctx.color is None else ctx.color
     printer = ReplayPrinter(engine, as_json=as_json, color=color)
     sink = _Sink(collectors)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dns.message
+import dns.rrset
 import pytest
 import structlog
 from click.testing import CliRunner, Result
+from scapy.layers.inet import IP, TCP, UDP
 
 from trireme_collector import registry
 from trireme_collector.cli import main
@@ -374,3 +378,36 @@ def test_options_of_a_collector_are_checked(collected: Callable[..., Collected])
     result = run(DEMO, "--policy", POLICY, "--collector", "kept:path=x")
     assert isinstance(result.exception, ConfigError)
     assert "collectors.kept.path" in str(result.exception)
+
+
+def test_names_in_rules_are_learned_from_the_capture(tmp_path: Path) -> None:
+    query = dns.message.make_query("api.example.com", "A", id=7)
+    answer = dns.message.make_response(query)
+    answer.answer.append(dns.rrset.from_text("api.example.com.", 60, "IN", "A", "192.0.2.7"))
+    there, back = IP(src="10.0.0.2", dst="10.0.0.53"), IP(src="10.0.0.53", dst="10.0.0.2")
+    packets = [
+        there / UDP(sport=4000, dport=53) / query.to_wire(),
+        back / UDP(sport=53, dport=4000) / answer.to_wire(),
+        IP(src="10.0.0.2", dst="192.0.2.7") / TCP(sport=4001, dport=443, flags="S"),
+        IP(src="192.0.2.7", dst="10.0.0.2") / TCP(sport=443, dport=4001, flags="RA"),
+        IP(src="10.0.0.2", dst="192.0.2.8") / TCP(sport=4002, dport=443, flags="S"),
+    ]
+    records = [(number, 0, bytes(one)) for number, one in enumerate(packets)]
+    capture, policy = tmp_path / "c.pcap", tmp_path / "p.toml"
+    body = b"".join(
+        struct.pack("<IIII", 1_700_000_000 + seconds, part, len(data), len(data)) + data
+        for seconds, part, data in records
+    )
+    capture.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101) + body)
+    policy.write_text(
+        'version = 1\n[[unit]]\nid = "app"\nselect = { address = "10.0.0.2" }\n'
+        '[[unit.egress]]\nid = "dns"\naction = "accept"\nto = "10.0.0.53"\n'
+        '[[unit.egress]]\nid = "api"\naction = "accept"\nto = "dns:api.example.com"\n',
+        encoding="utf-8",
+    )
+    result = run(capture, "--policy", policy, "--json")
+    assert result.exception is None, result.output
+    text = result.stdout
+    for expected in ('"policy_id":"api"', '"name_lookup":"api.example.com."', '"reason":"reset"'):
+        assert expected in text.replace(": ", ":"), expected
+    assert '"policy_id":"default"' in text.replace(": ", ":")
