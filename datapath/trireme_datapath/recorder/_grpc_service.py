@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import time
@@ -194,7 +195,7 @@ class RecorderService:
         """Tell a client how its recording goes, until it ended."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        active.when_ended(lambda: loop.call_soon_threadsafe(ended.set))
+        active.when_ended(functools.partial(_tell, loop, ended))
         await context.send_initial_metadata(((FILE_KEY, active.name),))
         await self._write(context, self._response(None))
         listening = asyncio.create_task(self._listen(active, context))
@@ -282,7 +283,7 @@ class RecorderService:
         name = parse_message(self._types, f"{OWN}.StopRequest", request).name
         active = self._recorder.stop(name, self._who(context))
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        active.when_ended(lambda: loop.call_soon_threadsafe(ended.set))
+        active.when_ended(functools.partial(_tell, loop, ended))
         await ended.wait()
         active.raise_error()
         answer = new_message(self._types, f"{OWN}.StopResponse", path=active.path)
@@ -333,6 +334,11 @@ def caller_of(servers: GrpcServers) -> Callable[[Context], str]:
         return f"{subject or 'somebody'} at {peer}"
 
     return who
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the server is gone, and nobody waits any more
+        loop.call_soon_threadsafe(ended.set)
 
 
 def _options(context: Context) -> bytes:

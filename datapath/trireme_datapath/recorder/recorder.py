@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -256,46 +257,41 @@ class Recorder:
         self, request: RecordingRequest, who: str
     ) -> tuple[ActiveRecording, RecordingRunner]:
         config = self.config
-        self.store.check_room()
-        source = self._open_source(config, request)
-        output: FileOutput | None = None
-        try:
-            now_ns = time.monotonic_ns()
-            encoder = encoder_of(
-                request.capture_format or config.capture_format,
-                source.interfaces,
-                max_bytes=capture_length(request.max_capture_length, config.kept_bytes),
-            )
-            output = FileOutput(
-                self.store,
-                request.file_prefix,
-                encoder,
-                now_ns,
-                Rotation(request.rotate_bytes, request.rotate_ns, request.ring_files),
-            )
-            self._audit("started", output.names[-1:], who, request=_plain(request))
-            runner = RecordingRunner(
-                Recording(self._limited(request.stop_condition), now_ns),
-                source,
-                output,
-                # A ring is bounded by its files.
-                max_bytes=0 if request.ring_files else config.max_file_bytes,
-                has_space=self.store.has_space,
-                on_end=lambda: self._ended(active),
-            )
-        except OSError as error:
-            source.close()
-            if output is not None:
-                output.discard()
-            kind = Refusal.EXHAUSTED if error.errno in _FULL else Refusal.FAILED
-            reason = (error.strerror or str(error)).lower()
-            path = self.store.path
-            raise RecorderError(f'failed to create pcap file "{path}": {reason}', kind) from error
-        except BaseException:
-            source.close()
-            if output is not None:
-                output.discard()
-            raise
+        with contextlib.ExitStack() as undo:
+            try:
+                self.store.check_room()
+                source = self._open_source(config, request)
+                undo.callback(source.close)
+                now_ns = time.monotonic_ns()
+                encoder = encoder_of(
+                    request.capture_format or config.capture_format,
+                    source.interfaces,
+                    max_bytes=capture_length(request.max_capture_length, config.kept_bytes),
+                )
+                output = FileOutput(
+                    self.store,
+                    request.file_prefix,
+                    encoder,
+                    now_ns,
+                    Rotation(request.rotate_bytes, request.rotate_ns, request.ring_files),
+                )
+                undo.callback(output.discard)
+                self._audit("started", output.names[-1:], who, request=_plain(request))
+                runner = RecordingRunner(
+                    Recording(self._limited(request.stop_condition), now_ns),
+                    source,
+                    output,
+                    # A ring is bounded by its files.
+                    max_bytes=0 if request.ring_files else config.max_file_bytes,
+                    has_space=self.store.has_space,
+                    on_end=lambda: self._ended(active),
+                )
+            except OSError as error:
+                kind = Refusal.EXHAUSTED if error.errno in _FULL else Refusal.FAILED
+                reason = (error.strerror or str(error)).lower()
+                text = f'failed to create pcap file "{self.store.path}": {reason}'
+                raise RecorderError(text, kind) from error
+            undo.pop_all()
         active = ActiveRecording(runner, output, who)
         _log.info("recording_started", path=active.path, who=who, filters=len(request.include))
         return active, runner
