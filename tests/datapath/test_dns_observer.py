@@ -8,6 +8,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 
 from tests.datapath.packet_scripts import SECOND_NS, START_NS, tell
@@ -405,3 +407,30 @@ def test_the_fast_door_leaves_look_ups_to_the_clear_one(wire: Wire) -> None:
     assert wire.engine.receive_batch([row], lane, b"k", wire.now_ns) == ([], [0])
     fresh = (*row[:6], data[12:20] + b"\x10\x10\0\x35", *row[7:])
     assert wire.engine.receive_batch([fresh], lane, b"k", wire.now_ns) == ([], [0])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.binary(max_size=80),
+            st.integers(0, 3),
+            st.sampled_from(["S", "A", "PA", "FA", "R", ""]),
+        ),
+        max_size=25,
+    )
+)
+def test_any_payload_on_the_port_is_borne(
+    packets: list[tuple[bool, bytes, int, str]],
+) -> None:
+    wire = Wire(DNSLimits(max_pending=16, max_streams=2))
+    for from_client, payload, port, flags in packets:
+        ends = ("10.0.0.2", "10.0.0.53") if from_client else ("10.0.0.53", "10.0.0.2")
+        ports = (4000 + port, 53) if from_client else (53, 4000 + port)
+        if flags:
+            head = TCP(sport=ports[0], dport=ports[1], flags=flags, seq=len(payload))
+        else:
+            head = UDP(sport=ports[0], dport=ports[1])
+        wire.send(IP(src=ends[0], dst=ends[1]) / head / payload)
+    wire.tick(100)
+    assert wire.engine.counters["dns_answers"] <= wire.engine.counters["dns_questions"]
