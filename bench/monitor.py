@@ -1,19 +1,25 @@
-"""What messages of a Cilium datapath cost: read, printed in each form, and the worst of them."""
+"""What messages of a datapath cost: read, printed, made into records and of them, published."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
 import struct
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.figures import interleave, show, show_ratio
+from trireme_collector.records import ActionType, Direction, EndPoint, EndPointType, FlowRecord
 from trireme_datapath.monitor import Formatter, MessageError, Mode, decode_message, find_profile
+from trireme_datapath.monitor.publishing import MonitorServer, Notifier
+from trireme_datapath.monitor.records import MonitorRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 RUNS = 7
 REPEATS = 20
@@ -21,6 +27,8 @@ MAX_INFO_US = 12.0  # a trace with a TCP packet, one line
 MAX_DECODE_US = 3.0
 MAX_WORST_US = 1000.0
 WORST_BYTES = 2048
+FLOWS = 200
+BURST = 100  # what a drain of the queue publishes at once
 _DATA = Path("tests") / "data" / "monitor" / "cilium_monitor.json.gz"
 _PROFILE = find_profile("1.16")
 
@@ -83,6 +91,17 @@ def _decode(message: bytes) -> object:
         return error
 
 
+def _sound(messages: Sequence[bytes]) -> list[bytes]:
+    """Leave out what makes no records but an error."""
+    records = MonitorRecords().records
+    sound = []
+    for message in messages:
+        with contextlib.suppress(MessageError):
+            records(message)
+            sound.append(message)
+    return sound
+
+
 def run() -> bool:
     """Measure side by side what every figure of the monitor is about."""
     traces = _with_tcp(_messages("trace"))
@@ -106,7 +125,101 @@ def run() -> bool:
     print(f"  per second and core: {1e6 / info:,.0f} info, {1e6 / as_json:,.0f} JSON")
     met = show_ratio("read a trace against its limit", decode / MAX_DECODE_US, 1.0)
     met &= show_ratio("print a trace against its limit", trace / MAX_INFO_US, 1.0)
+    _measure_records()
     return _measure_worst() and met
+
+
+def _flows() -> list[FlowRecord]:
+    """Make accepted and rejected flows of a processing unit."""
+    unit = EndPoint(type=EndPointType.PU, id="web", ip="198.51.100.20", port=80)
+    return [
+        FlowRecord(
+            context_id="web",
+            namespace="/bench",
+            source=EndPoint(type=EndPointType.EXTERNAL_IP, ip=f"192.0.2.{number}", port=44001),
+            destination=unit,
+            action=ActionType.REJECT if number % 4 == 0 else ActionType.ACCEPT,
+            drop_reason="policy" if number % 4 == 0 else "",
+            l4_protocol=6,
+            count=1,
+            packets=1,
+            bytes=60,
+            tcp_flags=2,
+            direction=Direction.INGRESS,
+        )
+        for number in range(FLOWS)
+    ]
+
+
+@contextlib.contextmanager
+def _publishing(clients: int, message: bytes) -> Iterator[Callable[[], float]]:
+    """Measure the processor time of publishing a message to clients, in microseconds."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        path = Path(directory) / "monitor.sock"
+        server = stack.enter_context(contextlib.closing(MonitorServer(path).open()))
+        readers = []
+        for _ in range(clients):
+            reader = stack.enter_context(socket.socket(socket.AF_UNIX))
+            reader.connect(str(path))
+            reader.settimeout(0)
+            readers.append(reader)
+            server.turn()
+
+        def once() -> float:
+            spent = 0.0
+            for _ in range(REPEATS):
+                begin = time.process_time()
+                for _ in range(BURST):
+                    server.publish(message)
+                server.turn()
+                spent += time.process_time() - begin
+                # Reading is somebody else's work.
+                for reader in readers:
+                    with contextlib.suppress(BlockingIOError):
+                        while reader.recv(1 << 20):
+                            pass
+            if server.counters["lost"]:
+                msg = f"{server.counters['lost']} messages were lost"
+                raise RuntimeError(msg)
+            return spent / REPEATS / BURST * 1e6
+
+        yield once
+
+
+def _measure_records() -> None:
+    """Measure the way from messages to records, and back to whoever watches an agent."""
+    about_packets = _sound(_messages("trace", "drop", "policy-verdict"))
+    notifier = Notifier()
+    flows = _flows()
+    message = notifier.messages(flows[1])[-1]
+
+    def make_messages() -> float:
+        begin = time.process_time()
+        for _ in range(REPEATS):
+            for flow in flows:
+                notifier.messages(flow)
+        return (time.process_time() - begin) / REPEATS / len(flows) * 1e6
+
+    with _publishing(1, message) as to_one, _publishing(8, message) as to_eight:
+        figures = interleave(
+            RUNS,
+            {
+                "trace": _timer(MonitorRecords().records, _with_tcp(_messages("trace"))),
+                "packets": _timer(MonitorRecords().records, about_packets),
+                "mixed": _timer(MonitorRecords().records, _sound(_messages())),
+                "messages": make_messages,
+                "one": to_one,
+                "eight": to_eight,
+            },
+        )
+    show("a record of a trace with a TCP packet", figures["trace"], "us")
+    made = show("records of a trace, drop or verdict", figures["packets"], "us")
+    show("records of a message, mixed", figures["mixed"], "us")
+    show("both messages about a flow", figures["messages"], "us")
+    show("publish a message to one client", figures["one"], "us")
+    show("publish a message to eight clients", figures["eight"], "us")
+    print(f"  per second and core: {1e6 / made:,.0f} messages into records")
 
 
 def _measure_worst() -> bool:
