@@ -105,10 +105,16 @@ def test_message(message: dict[str, Any]) -> None:
             datetime(2020, 10, 1, 2, 3, 4, 0, timezone(timedelta(hours=-3, minutes=-30))),
             "2020-10-01 02:03:04 -0330 -0330",
         ),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01 00:00:00 +0000 UTC"),
     ],
 )
 def test_1_9_writes_the_time_of_a_start_as_go_prints_it(moment: datetime, text: str) -> None:
     assert agent_messages.start_message(moment, "1.9").text == f'{{"time":"{text}"}}'
+
+
+def test_a_year_has_four_digits() -> None:
+    moment = datetime(1, 2, 3, 4, 5, 6, 120_000, UTC)
+    assert agent_messages.start_message(moment).text == '{"time":"0001-02-03T04:05:06.12Z"}'
 
 
 def test_1_9_knows_one_traffic_policy_of_a_service() -> None:

@@ -176,8 +176,11 @@ def _ip(address: IPv4Address | IPv6Address | None) -> str:
     return "" if address is None else ip_text(address.packed)
 
 
-def _fraction(moment: datetime) -> str:
-    return f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
+def _moment(moment: datetime, separator: str) -> str:
+    """Write date and time without the zone, and the fraction without zeros at its end."""
+    # The C library writes a year before 1000 with fewer digits, isoformat does not.
+    whole = moment.replace(tzinfo=None, microsecond=0).isoformat(separator)
+    return whole + (f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else "")
 
 
 def _offset(moment: datetime) -> tuple[str, int, int]:
@@ -191,7 +194,7 @@ def _offset(moment: datetime) -> tuple[str, int, int]:
 def _rfc3339(moment: datetime) -> str:
     sign, hours, minutes = _offset(moment)
     zone = f"{sign}{hours:02d}:{minutes:02d}" if hours or minutes else "Z"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{_fraction(moment)}{zone}"
+    return f"{_moment(moment, 'T')}{zone}"
 
 
 def _go_time(moment: datetime) -> str:
@@ -199,4 +202,4 @@ def _go_time(moment: datetime) -> str:
     sign, hours, minutes = _offset(moment)
     offset = f"{sign}{hours:02d}{minutes:02d}"
     name = "UTC" if not (hours or minutes) else offset
-    return f"{moment:%Y-%m-%d %H:%M:%S}{_fraction(moment)} {offset} {name}"
+    return f"{_moment(moment, ' ')} {offset} {name}"
