@@ -79,6 +79,19 @@ _STANDARD_OUTPUT = "-"
     help="Record the packets that an agent judges, with verdict and rule, instead of interfaces.",
 )
 @click.option(
+    "--from-file",
+    "capture",
+    metavar="CAPTURE",
+    help="Record the packets of a capture file, - for standard input, instead of interfaces;"
+    " needs -w, and no recorder.",
+)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    default="",
+    help="With --from-file: write the verdict of this policy beside each packet (pcapng).",
+)
+@click.option(
     "--rotate-size", type=SIZE, default=0, metavar="BYTES", help="Begin another file at this size."
 )
 @click.option(
@@ -114,23 +127,28 @@ def start(
     Without --server, and where no recorder listens at the usual place, it records on this host
     as with --local. Ctrl-C ends the recording in good order, a second one at once.
     """
+    capture, policy = options.pop("capture"), options.pop("policy")
     tls = {name: options.pop(name) for name in tuple(options) if name.startswith("tls_")}
     request = _request(filters, **options)
     rotating = bool(request.rotate_bytes or request.rotate_ns or request.ring_files)
     if path is not None and rotating:
         raise click.UsageError("-w takes one file: leave --rotate-size, --rotate-every and --ring.")
-    here = local or (server is None and not _listens(DEFAULT_SERVER))
+    if policy and capture is None:
+        raise click.UsageError("--policy judges the packets of --from-file.")
+    here = local or capture is not None or (server is None and not _listens(DEFAULT_SERVER))
     if not here:
         with client_of(server, **tls) as client:
             statistics, ended, reason = _at_recorder(client, request, path)
     else:
         if path is None or rotating or request.from_queue or request.file_prefix:
-            why = "" if local else f"no recorder listens at {DEFAULT_SERVER}; "
+            why = (
+                "" if local or capture is not None else f"no recorder listens at {DEFAULT_SERVER}; "
+            )
             raise click.UsageError(
                 f"{why}recording on this host needs -w, and knows neither --from-queue,"
                 " --file-prefix, --ring nor rotation."
             )
-        statistics, ended, reason = _on_this_host(request, path)
+        statistics, ended, reason = _on_this_host(request, path, capture, policy)
     _report(statistics, ended, reason, as_json=as_json, err=path == _STANDARD_OUTPUT)
     if reason in {"failed", "space"}:
         ctx.exit(ExitCode.OUTPUT)
@@ -267,17 +285,16 @@ class _Bringing(threading.Thread):
             raise self._error
 
 
-def _on_this_host(request: RecordingRequest, path: str) -> tuple[RecordingStatistics, str, str]:
+def _on_this_host(
+    request: RecordingRequest, path: str, capture: str | None, policy: str
+) -> tuple[RecordingStatistics, str, str]:
     from trireme_datapath.cli._record_progress import RecordProgress
-    from trireme_datapath.recorder._local import open_local
-    from trireme_datapath.recorder._tap import DEFAULT_RING_BYTES
+    from trireme_datapath.recorder._local import open_local, open_replay
 
-    recording = open_local(
-        request,
-        path,
-        interfaces=request.interfaces or ("any",),
-        ring_bytes=DEFAULT_RING_BYTES,
-    )
+    if capture is not None:
+        recording = open_replay(request, path, capture=capture, policy=policy)
+    else:
+        recording = open_local(request, path, interfaces=request.interfaces or ("any",))
     runner = recording.runner
     progress = RecordProgress(request.stop_condition)
     try:

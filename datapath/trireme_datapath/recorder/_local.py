@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trireme_datapath.recorder._recording import RecordingRequest
     from trireme_datapath.recorder._source import PacketSource
 
-__all__ = ["STANDARD_OUTPUT", "LocalRecording", "open_local", "open_output"]
+__all__ = ["STANDARD_OUTPUT", "LocalRecording", "open_local", "open_output", "open_replay"]
 
 STANDARD_OUTPUT = "-"
 
@@ -62,7 +62,7 @@ class LocalRecording:
 
 
 def open_local(
-    request: RecordingRequest, path: str, *, interfaces: tuple[str, ...], ring_bytes: int
+    request: RecordingRequest, path: str, *, interfaces: tuple[str, ...]
 ) -> LocalRecording:
     """Tap interfaces of this host.
 
@@ -75,7 +75,41 @@ def open_local(
         interfaces,
         request.include,
         capture_bytes=capture_length(request.max_capture_length, MAX_CAPTURE_BYTES),
-        ring_bytes=ring_bytes,
+    )
+    try:
+        return LocalRecording(source, request, path)
+    except BaseException:
+        source.close()
+        raise
+
+
+def open_replay(
+    request: RecordingRequest, path: str, *, capture: str, policy: str = ""
+) -> LocalRecording:
+    """Record the packets of a capture file.
+
+    Args:
+        request: What is wanted.
+        path: Where to write.
+        capture: The capture; ``-`` for standard input.
+        policy: A policy file: packets get the verdict that it gives them.
+
+    Raises:
+        CaptureError: The capture cannot be read.
+        ConfigError: The policy cannot be read, or has mistakes.
+        RecorderError: The file cannot be made.
+    """
+    from trireme_datapath.backends.pcap import CaptureReader  # noqa: PLC0415  only here
+    from trireme_datapath.engine import Engine  # noqa: PLC0415
+    from trireme_datapath.policy import compile_policy, load_policy  # noqa: PLC0415
+    from trireme_datapath.recorder.replay_source import ReplaySource  # noqa: PLC0415
+
+    engine = Engine(compile_policy(load_policy(policy))) if policy else None
+    source = ReplaySource(
+        CaptureReader(capture),
+        request.include,
+        capture_bytes=capture_length(request.max_capture_length, 0),
+        engine=engine,
     )
     try:
         return LocalRecording(source, request, path)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import structlog
 
 from trireme_collector.control._socket import ControlSocket
-from trireme_datapath.packets import Hook, JudgedPackets, QueuedPacket, Verdict
 from trireme_datapath.recorder._errors import RecorderError
 from trireme_datapath.recorder._matcher import compile_matcher
 from trireme_datapath.recorder._queue_wire import (
@@ -27,11 +26,14 @@ from trireme_datapath.recorder._queue_wire import (
     decode_subscription,
     encode_packets,
 )
+from trireme_datapath.recorder._verdict_comment import verdict_comment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from structlog.typing import FilteringBoundLogger
+
+    from trireme_datapath.packets import JudgedPackets, QueuedPacket, Verdict
 
 __all__ = ["QueueFeed", "WatchedBackend"]
 
@@ -40,14 +42,6 @@ _SEND_BUFFER: Final = 4 * 1024 * 1024  # the kernel gives what net.core.wmem_max
 _TURN_NS: Final = 50_000_000
 _MESSAGE_ROOM: Final = MAX_MESSAGE_BYTES // 2
 _PACKET_ROOM: Final = 1024  # head and comment
-_VERDICTS: Final = {Verdict.ACCEPT: "accept", Verdict.DROP: "drop", Verdict.REPEAT: "reject"}
-_HOOKS: Final = {
-    Hook.PREROUTING: "prerouting",
-    Hook.LOCAL_IN: "input",
-    Hook.FORWARD: "forward",
-    Hook.LOCAL_OUT: "output",
-    Hook.POSTROUTING: "postrouting",
-}
 
 
 @runtime_checkable
@@ -187,25 +181,13 @@ class QueueFeed:
             for one in recorders:
                 if one.matches is None or not one.matches(data, 0):
                     continue
-                comment = comment or self._comment(packet, verdict)
+                comment = comment or verdict_comment(packet, verdict, self._rule_of(packet))
                 kept = data[: one.capture_bytes] if one.capture_bytes else data
                 original = packet.original_length or len(data)
                 self.counters["packets"] += 1
                 one.add(JudgedPacket(now_ns, original, kept, comment))
         for one in recorders:
             one.flush()
-
-    def _comment(self, packet: QueuedPacket, verdict: Verdict) -> str:
-        words = [f"verdict={_VERDICTS[verdict]}"]
-        if rule := self._rule_of(packet):
-            words.append(f"rule={rule}")
-        if packet.hook in _HOOKS:
-            words.append(f"hook={_HOOKS[Hook(packet.hook)]}")
-        if packet.indev:
-            words.append(f"in={packet.indev}")
-        if packet.outdev:
-            words.append(f"out={packet.outdev}")
-        return " ".join(words)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # nobody waits, or is gone again
