@@ -28,6 +28,7 @@ from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rule_tracing import trace_rules_command
+from trireme_datapath.agent._rule_watch import RuleWatch
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._tracing import trace_command
@@ -135,6 +136,13 @@ class Agent:
         self._own_rules = rules is None
         self._rules: Rules = rules_of(settings, policy) if rules is None else rules
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
+        self._rule_watch = RuleWatch(
+            lambda: self._rules,
+            seconds=settings.rules.verify_seconds if settings.rules.install else 0,
+            repair=settings.rules.repair,
+            report=self.report,
+        )
+        self._watch.others.append(self._rule_watch.health)
         self._backend: PacketBackend | None = None
         self._accounting: AgentAccounting | None = None
         self._datapath: DatapathLoop | None = None
@@ -205,6 +213,7 @@ class Agent:
             self._backend, source, collector, clock_set=self.engine.shift_clock
         )
         self._watch.start(self._backend)
+        self._rule_watch.start()
         self._control.start()
         report = switch_report(None, self.engine.policy, self._files.observe)
         if report is not None:
@@ -436,14 +445,16 @@ class Agent:
         if not (self._settings.rules.install and self._own_rules):
             return
         rules = rules_of(self._settings, policy)
-        try:
-            rules.install()
-        except TriremeError as error:
-            self._log.error("rules_not_renewed", error=str(error))
-            return
-        self._rules = rules
+        with self._rule_watch.lock:
+            try:
+                rules.install()
+            except TriremeError as error:
+                self._log.error("rules_not_renewed", error=str(error))
+                return
+            self._rules = rules
 
     def _end(self) -> AgentReport:
+        self._rule_watch.stop()
         self._discovery.stop()
         self._control.end()
         self._feed.close()

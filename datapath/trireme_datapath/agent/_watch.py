@@ -89,6 +89,9 @@ class AgentWatch:
         clock: A clock that does not jump, nanoseconds.
         sources: What else is measured.
 
+    Attributes:
+        others: What else belongs to the health of the agent.
+
     Raises:
         MissingExtraError: The package for it is not installed.
     """
@@ -104,6 +107,7 @@ class AgentWatch:
     ) -> None:
         """Build the server, if there is one; open nothing."""
         self._engine = engine
+        self.others: list[Callable[[], Iterator[HealthCheck]]] = []
         self._clock = clock
         self._backend: MeasuredQueue | None = None
         self._turned_ns = 0
@@ -163,6 +167,8 @@ class AgentWatch:
         )
         held = self._backend is not None
         yield HealthCheck("queue", ok=held, detail="held" if held else "not held")
+        for other in self.others:
+            yield from other()
 
     def _idle_ns(self) -> int:
         return max(0, self._clock() - self._turned_ns)

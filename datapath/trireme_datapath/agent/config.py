@@ -66,6 +66,8 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             for any ending.
         loopback: Queue what the host sends to itself, too.
         fail_open: Let packets pass while no agent runs. Off: they are dropped.
+        verify_seconds: How often the rules are compared with what they should be; 0 for never.
+        repair: Put them in place again when they differ. Off: the status and the log say so.
     """
 
     install: bool = True
@@ -77,6 +79,8 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     interfaces: Interfaces = []
     loopback: bool = False
     fail_open: bool = False
+    verify_seconds: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 3.0
+    repair: bool = True
 
 
 class AccountingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ from trireme_datapath.agent._control import status_reasons
 from trireme_datapath.processes._ledger import COLLECTORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -58,6 +58,10 @@ class Controlled(Protocol):
 
     def policy_status(self) -> PolicyStatus:
         """Tell which policy is in force."""
+        ...
+
+    def health(self) -> Iterable[HealthCheck]:
+        """Tell what else belongs to the health of the agent."""
         ...
 
     def empty_records(self) -> PipelineStatus:
@@ -236,7 +240,7 @@ class TreeControl:
         records = account.records or supervisor.empty_records()
         policy = supervisor.policy_status()
         tree = supervisor.tree
-        checks = [] if tree is None else health_of(tree)
+        checks = [] if tree is None else [*health_of(tree), *supervisor.health()]
         if self._ending:
             state, reasons = AgentState.DRAINING, ["it was told to end"]
         else:

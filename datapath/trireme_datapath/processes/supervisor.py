@@ -22,6 +22,7 @@ from trireme_datapath.agent._observing import observe_command, switch_report
 from trireme_datapath.agent._pinging import ping_command
 from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent._rule_tracing import trace_rules_command
+from trireme_datapath.agent._rule_watch import RuleWatch
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._tracing import trace_command
 from trireme_datapath.kernel.install import KernelRules
@@ -42,13 +43,14 @@ from trireme_datapath.processes._state import SupervisorState
 from trireme_datapath.processes._tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.control import AgentStatus, CommandTable
+    from trireme_collector.metrics import HealthCheck
     from trireme_collector.records import Record, TraceReport
     from trireme_datapath.agent._files import Readable
     from trireme_datapath.agent.config import AgentConfiguration
@@ -127,6 +129,12 @@ class Supervisor:
             self._policy_since_ns, self.refused = state.policy_since_ns, state.refused
             self.files.observe = state.observe
         self._rules = self._rules_of(self.policy)
+        self._rule_watch = RuleWatch(
+            lambda: self._rules,
+            seconds=settings.rules.verify_seconds if settings.rules.install else 0,
+            repair=settings.rules.repair,
+            report=self.report,
+        )
         self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
         self._remove_rules_asked = remove_rules
         # What the service manager set up is for the whole program, not for a part of another.
@@ -195,6 +203,7 @@ class Supervisor:
         self._control.start()
         if self._settings.unit_events:
             self.units.enter_policy(self.policy.policy)
+        self._rule_watch.start()
         self._tell_of_switch(switch_report(None, self.policy, self.files.observe))
         processes = self._config.settings.processes
         self._log.info(
@@ -218,6 +227,7 @@ class Supervisor:
             tree.staff.exchange_all()
         self._control.resume(state.control)
         self._control.start()
+        self._rule_watch.start()
         self._log.info("program_exchanged", version=trireme_collector.__version__)
         self._notifier.ready(self._sentence())
         return self
@@ -273,6 +283,10 @@ class Supervisor:
             observe_only=self.policy.observe_only,
             observe_by=self.files.observe.by,
         )
+
+    def health(self) -> Iterator[HealthCheck]:
+        """Tell what else belongs to the health of the agent."""
+        return self._rule_watch.health()
 
     def empty_records(self) -> PipelineStatus:
         """Tell the account of a pipeline that never said anything."""
@@ -494,12 +508,13 @@ class Supervisor:
         if not self._settings.rules.install:
             return
         rules = self._rules_of(policy)
-        try:
-            rules.install()
-        except TriremeError as error:
-            self._log.error("rules_not_renewed", error=str(error))
-            return
-        self._rules = rules
+        with self._rule_watch.lock:
+            try:
+                rules.install()
+            except TriremeError as error:
+                self._log.error("rules_not_renewed", error=str(error))
+                return
+            self._rules = rules
 
     def _rules_of(self, policy: CompiledPolicy) -> KernelRules:
         rules = rules_of(self._settings, policy).rules
@@ -541,6 +556,7 @@ class Supervisor:
             self._log.error("program_kept", reason=problem)
             return
         tree.wait(lambda: not tree.gatherings.any_open, _ANSWER_SECONDS)
+        self._rule_watch.stop()
         held = self._control.hand_over()
         with signals_held():
             if not (self._stopping or self._reload_asked):
@@ -549,6 +565,7 @@ class Supervisor:
                 except OSError as error:
                     self._log.error("program_kept", reason=str(error))
         # Still here: something else came first, or it is impossible.
+        self._rule_watch.start()
         self._control.resume(held)
         self._control.start()
 
@@ -589,6 +606,7 @@ class Supervisor:
     # The end.
 
     def _end(self, tree: Tree) -> AgentReport:
+        self._rule_watch.stop()
         self._discovery.stop()
         self._control.end()
         self._notifier.stopping("delivers what waits")
