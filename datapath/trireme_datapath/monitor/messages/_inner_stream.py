@@ -50,7 +50,8 @@ def _end(stream: bytes) -> str:
         if not size or not _is_negative(stream, position):
             return ""
         position += size
-    return "EOF"
+    # Whoever defines a type has to give a value of it.
+    return "unexpected EOF" if stream else "EOF"
 
 
 def _is_negative(stream: bytes, position: int) -> bool:
