@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import re
 import sys
 from pathlib import Path
@@ -54,22 +55,27 @@ def imports_of(path: Path) -> list[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     found: list[Import] = []
 
+    name = path.relative_to(ROOT)
+
     def visit(node: ast.AST, *, at_start: bool) -> None:
-        where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import):
+            where = f"{name}:{node.lineno}"
             found.extend(Import(where, alias.name, at_start) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            where = f"{name}:{node.lineno}"
             assert not node.level, f"{where}: relative import"
             found.append(Import(where, node.module or "", at_start))
+        later = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        types = isinstance(node, ast.stmt) and is_for_types(node)
         for child in ast.iter_child_nodes(node):
-            later = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            types = isinstance(node, ast.stmt) and is_for_types(node)
-            visit(child, at_start=at_start and not later and not types)
+            if not isinstance(child, ast.expr):  # no expression holds an import
+                visit(child, at_start=at_start and not later and not types)
 
     visit(tree, at_start=True)
     return found
 
 
+@functools.cache
 def imports_of_package(name: str) -> list[Import]:
     return [found for path in sorted(packages()[name].rglob("*.py")) for found in imports_of(path)]
 
