@@ -102,12 +102,14 @@ def test_a_full_disk_leaves_whole_packets_and_counts_the_others(
     output.flush(0, force=True)
     write = os.write
 
-    def half(descriptor: int, data: bytes) -> int:
-        if len(data) > 100:
-            return write(descriptor, data[:100])
+    def half(descriptor: int, parts: list[bytes]) -> int:
+        return write(descriptor, parts[0][:100])
+
+    def full(_descriptor: int, _data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.write", half)
+    monkeypatch.setattr("os.writev", half)
+    monkeypatch.setattr("os.write", full)
     output.add(frames(3), 0, None, 0)
     written = output.flush(0, force=True)
     assert (written.packets, written.lost_packets, written.lost_bytes) == (0, 3, 180)
@@ -123,10 +125,10 @@ def test_a_full_disk_leaves_whole_packets_and_counts_the_others(
 def test_a_file_that_cannot_begin_is_removed(
     store: RecordingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_descriptor: int, _data: bytes) -> int:
+    def full(_descriptor: int, _parts: list[bytes]) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.write", full)
+    monkeypatch.setattr("os.writev", full)
     with pytest.raises(OSError, match="No space"):
         FileOutput(store, "", ENCODER, 0)
     assert store.files() == []
@@ -149,3 +151,25 @@ def test_a_pipe_that_nobody_reads_any_more_is_an_error() -> None:
     assert isinstance(written.error, BrokenPipeError)
     assert written.lost_packets == 1
     os.close(writing)
+
+
+def test_many_small_parts_are_written_in_order(store: RecordingStore) -> None:
+    output = FileOutput(store, "", ENCODER, 0)
+    for _ in range(2500):  # more than one call takes
+        output.add(frames(1), 0, None, 0)
+    assert output.flush(0, force=True).packets == 2500
+    output.close(NOTHING, 0, 0)
+    assert count(output.path) == 2500
+
+
+def test_a_write_that_takes_a_part_goes_on(
+    store: RecordingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr("os.writev", lambda fd, parts: write(fd, parts[0][:7]))
+    monkeypatch.setattr("os.write", lambda fd, data: write(fd, data[:5]))
+    output = FileOutput(store, "", ENCODER, 0)
+    output.add(frames(3), 0, None, 0)
+    assert output.close(NOTHING, 0, 0).packets == 3
+    monkeypatch.undo()
+    assert count(output.path) == 3

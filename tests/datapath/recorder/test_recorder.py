@@ -118,10 +118,10 @@ def test_what_cannot_be_written_down_is_not_recorded(lab: Lab) -> None:
 def test_a_disk_that_is_full_at_once_leaves_nothing(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_descriptor: int, _data: bytes) -> int:
+    def full(_descriptor: int, _parts: list[bytes]) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.write", full)
+    monkeypatch.setattr("os.writev", full)
     with pytest.raises(RecorderError, match="no space left on device") as caught:
         lab.recorder.start(REQUEST, "a")
     assert caught.value.refusal is Refusal.EXHAUSTED

@@ -110,10 +110,10 @@ def test_an_output_that_breaks_ends_it(descriptor: int, monkeypatch: pytest.Monk
     source = ScriptedSource(frames(3))
     runner = runner_of(source, descriptor)
 
-    def full(_descriptor: int, _data: bytes) -> int:
+    def full(_descriptor: int, _parts: list[bytes]) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.write", full)
+    monkeypatch.setattr("os.writev", full)
     runner.run()
     assert runner.reason is StopReason.FAILED
     assert isinstance(runner.error, OSError)
