@@ -8,23 +8,40 @@ from typing import TYPE_CHECKING
 from trireme_collector.option_secrets import Secret
 
 if TYPE_CHECKING:
+    from trireme_collector_kafka._connection import ConnectionOptions
     from trireme_collector_kafka._options import KafkaOptions
 
-__all__ = ["fingerprint", "library_configuration", "read_password"]
+__all__ = [
+    "PARTITIONERS",
+    "connection_configuration",
+    "fingerprint",
+    "library_configuration",
+    "producer_configuration",
+    "read_password",
+]
 
-_PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random", "fnv1a": "fnv1a_random"}
+PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random", "fnv1a": "fnv1a_random"}
 _NO_LIMIT = 2_147_483_647
 
 
 def library_configuration(options: KafkaOptions) -> dict[str, object]:
-    """Write the options as the library wants them; secrets are read.
+    """Write the options of the collector as the library wants them; secrets are read.
 
     Raises:
         SecretError: A secret cannot be read.
     """
     return {
-        "bootstrap.servers": ",".join(options.brokers),
-        "client.id": options.client_id,
+        **connection_configuration(options),
+        **producer_configuration(),
+        "message.max.bytes": options.max_message_bytes,
+        "compression.type": options.compression,
+        "partitioner": PARTITIONERS[options.partitioner],
+    }
+
+
+def producer_configuration() -> dict[str, object]:
+    """Give what every producer here has: all replicas, once, and no giving up."""
+    return {
         "acks": "all",
         "enable.idempotence": True,
         # A message that the library gave up on its own might have been written: sent again, it
@@ -32,10 +49,19 @@ def library_configuration(options: KafkaOptions) -> dict[str, object]:
         "message.timeout.ms": 0,
         "queue.buffering.max.messages": 0,  # a batch is the limit, and it is not exceeded
         "queue.buffering.max.kbytes": _NO_LIMIT,
-        "message.max.bytes": options.max_message_bytes,
-        "compression.type": options.compression,
-        "partitioner": _PARTITIONERS[options.partitioner],
         "topic.metadata.propagation.max.ms": 5_000,  # how long a missing topic is waited for
+    }
+
+
+def connection_configuration(options: ConnectionOptions) -> dict[str, object]:
+    """Write how brokers are reached as the library wants it; secrets are read.
+
+    Raises:
+        SecretError: A secret cannot be read.
+    """
+    return {
+        "bootstrap.servers": ",".join(options.brokers),
+        "client.id": options.client_id,
         "reconnect.backoff.max.ms": 2_000,
         "socket.keepalive.enable": True,
         "security.protocol": _protocol(options),
@@ -44,7 +70,7 @@ def library_configuration(options: KafkaOptions) -> dict[str, object]:
     }
 
 
-def read_password(options: KafkaOptions) -> str:
+def read_password(options: ConnectionOptions) -> str:
     """Read the password of the user; empty without one.
 
     Raises:
@@ -54,7 +80,7 @@ def read_password(options: KafkaOptions) -> str:
     return "" if secret is None else _text(secret)
 
 
-def fingerprint(options: KafkaOptions) -> tuple[tuple[int, ...], ...]:
+def fingerprint(options: ConnectionOptions) -> tuple[tuple[int, ...], ...]:
     """Take down which certificate files the options name now."""
     names = (
         options.ca_file,
@@ -65,12 +91,12 @@ def fingerprint(options: KafkaOptions) -> tuple[tuple[int, ...], ...]:
     return tuple(_identity(name) for name in names if name)
 
 
-def _protocol(options: KafkaOptions) -> str:
+def _protocol(options: ConnectionOptions) -> str:
     base = "sasl_" if options.sasl_mechanism else ""
     return f"{base}ssl" if options.tls else f"{base}plaintext"
 
 
-def _tls(options: KafkaOptions) -> dict[str, object]:
+def _tls(options: ConnectionOptions) -> dict[str, object]:
     found: dict[str, object] = {
         "ssl.ca.location": options.ca_file or "probe",
         "enable.ssl.certificate.verification": options.verify,
@@ -85,7 +111,7 @@ def _tls(options: KafkaOptions) -> dict[str, object]:
     return found
 
 
-def _sasl(options: KafkaOptions) -> dict[str, object]:
+def _sasl(options: ConnectionOptions) -> dict[str, object]:
     return {
         "sasl.mechanism": options.sasl_mechanism,
         "sasl.username": options.user,

@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from trireme_collector import option_files, option_secrets
 from trireme_collector.strict_toml import Unfit
+from trireme_collector_kafka._connection import ConnectionOptions, TopicName, check_topic
 
 __all__ = ["KafkaOptions"]
-
-_BROKER_EXPECTED = "a broker such as kafka.example:9092"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+")
-
-
-def _check_broker(value: object) -> None:
-    text = str(value)
-    if "@" in text:
-        raise Unfit(
-            "a broker without user and password; set user and password_file",
-            found="a text with '@'",
-        )
-    if "/" in text:
-        raise Unfit(_BROKER_EXPECTED, found="a URL or a path")
-    if "," in text:
-        raise Unfit("one broker in each text of the array", found="a text with ','")
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        host, port = text, "9092"
-    if host.startswith("[") and host.endswith("]"):
-        fits = _ADDRESS.fullmatch(host[1:-1]) is not None
-    else:
-        fits = _NAME.fullmatch(host) is not None
-    if not fits:
-        raise Unfit(
-            f"{_BROKER_EXPECTED}, or [2001:db8::7]:9092", found="another text" if text else "none"
-        )
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        raise Unfit(_BROKER_EXPECTED, found="an impossible port")
-
-
-def _check_topic(value: object) -> None:
-    text = str(value)
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in {".", ".."}:
-        raise Unfit(
-            "1 to 249 letters, digits, '.', '_' and '-'",
-            found="a name that Kafka does not allow" if text else "an empty name",
-        )
 
 
 def _check_ip(value: object) -> None:
@@ -60,32 +20,13 @@ def _check_ip(value: object) -> None:
         raise Unfit("an IP address", found="another text") from None
 
 
-_Broker: TypeAlias = Annotated[
-    str, msgspec.Meta(extra={"validate": _check_broker, "expected": _BROKER_EXPECTED})
-]
-_Topic: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_topic})]
 _Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_ip})]
-_UserName: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[^\x00-\x1f\x7f]{1,255}$(?!\n)", extra={"expected": "the name of a user"}
-    ),
-]
-_ClientId: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9._-]{1,255}$(?!\n)",
-        extra={"expected": "1 to 255 letters, digits, '.', '_' and '-'"},
-    ),
-]
-_TLS_ONLY = ("ca_file", "client_certificate_file")
 
 
-class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KafkaOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the collector ``kafka``.
 
     Attributes:
-        brokers: Brokers to ask where the topic is, ``host:port`` each.
         topic: The topic. It is not created.
         format: ``json`` for the JSON form of the records, ``netobserv`` for flow logs; then
             records that are no flows are not taken.
@@ -98,47 +39,17 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         compression: How batches of messages are compressed.
         max_message_bytes: The largest message, and the largest batch; not more than
             ``max.message.bytes`` of the topic.
-        client_id: What the brokers call this client in their logs and quotas.
-        tls: Whether connections are encrypted.
-        ca_file: The authorities to trust, in PEM form, instead of the system's.
-        client_certificate_file: The certificate to show to the brokers, in PEM form.
-        client_key_file: Its key, if that is not in the same file.
-        client_key_password_file: The file with the password of the key.
-        client_key_password_env: The environment variable with it, instead.
-        client_key_password_credential: The systemd credential with it, instead.
-        verify: Whether the certificates of the brokers are checked. Turning this off is
-            announced at each start.
-        sasl_mechanism: How the user is authenticated, if one is.
-        user: The user.
-        password_file: The file with the password; read again for each batch.
-        password_env: The environment variable with it, instead.
-        password_credential: The systemd credential with it, instead.
         timeout_seconds: How long a batch may wait for its acknowledgement before that counts as a
             failure. The messages stay on their way meanwhile.
     """
 
-    brokers: Annotated[list[_Broker], msgspec.Meta(min_length=1)]
-    topic: _Topic
+    topic: TopicName
     format: Literal["json", "netobserv"] = "json"
     agent_ip: _Address = ""
     key: Literal["addresses", "none"] = "addresses"
     partitioner: Literal["murmur2", "crc32", "fnv1a"] = "murmur2"
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
     max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_000_000_000)] = 1_000_000
-    client_id: _ClientId = "trireme-collector"
-    tls: bool = False
-    ca_file: option_files.AuthorityFile = ""
-    client_certificate_file: option_files.CertificateFile = ""
-    client_key_file: option_files.KeyFile = ""
-    client_key_password_file: option_files.ReadableFile = ""
-    client_key_password_env: option_secrets.VariableName = ""
-    client_key_password_credential: option_secrets.CredentialName = ""
-    verify: bool = True
-    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
-    user: _UserName = ""
-    password_file: option_files.ReadableFile = ""
-    password_env: option_secrets.VariableName = ""
-    password_credential: option_secrets.CredentialName = ""
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 30.0
 
     def __post_init__(self) -> None:
@@ -147,34 +58,8 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Raises:
             ValueError: They do.
         """
+        super().__post_init__()
         # Again, for those who build their options without a file.
-        for broker in self.brokers:
-            _check_broker(broker)
-        _check_topic(self.topic)
-        option_secrets.check_sources(self, "password", "client_key_password")
+        check_topic(self.topic)
         if self.agent_ip and self.format != "netobserv":
             raise ValueError("format = netobserv beside agent_ip")
-        self._check_user()
-        self._check_tls()
-
-    def _check_user(self) -> None:
-        password = option_secrets.is_given(self, "password")
-        if self.sasl_mechanism and not (self.user and password):
-            raise ValueError(
-                "user, and password_file, password_env or password_credential beside sasl_mechanism"
-            )
-        if (self.user or password) and not self.sasl_mechanism:
-            raise ValueError("sasl_mechanism beside user and password")
-
-    def _check_tls(self) -> None:
-        given = [name for name in _TLS_ONLY if getattr(self, name)]
-        if given and not self.tls:
-            msg = f"tls = true beside {given[0]}"
-            raise ValueError(msg)
-        if not self.verify and not self.tls:
-            raise ValueError("tls = true beside verify")
-        if self.client_key_file and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside client_key_file")
-        key_password = option_secrets.is_given(self, "client_key_password")
-        if key_password and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside the password of its key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from trireme_collector_kafka._clients import Silence
 from trireme_collector_kafka._errors import Meaning, Troubles, judge
 from trireme_collector_kafka._window import State
 
@@ -38,13 +39,6 @@ class ProductionError(Exception):
         self.fault = fault
 
 
-class _Silence:
-    """Takes what the library would write to the terminal; troubles come as errors, too."""
-
-    def log(self, level: int, message: str, *values: object) -> None:
-        """Drop it."""
-
-
 class Production:
     """A producer with its threads; they begin when it is made.
 
@@ -71,7 +65,7 @@ class Production:
         self._refused = confluent_kafka.KafkaException
         try:
             self._producer = confluent_kafka.Producer(
-                {**configuration, "error_cb": self.troubles.note}, logger=_Silence()
+                {**configuration, "error_cb": self.troubles.note}, logger=Silence()
             )
         except confluent_kafka.KafkaException as error:
             raise ProductionError(error.args[0]) from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["conversations"]
 
 _LINES, _RECORDS = "netobserv", "native"
+_TO_LINES = "lines"
 _BATCH = 1_000
 _TICK_SECONDS = 1.0
 
@@ -86,6 +87,52 @@ _TICK_SECONDS = 1.0
     help="How many conversations are kept if the configuration does not say.",
 )
 @click.option(
+    "--group",
+    metavar="NAME",
+    help="Share the inputs, which are topics then, with all instances of this group.",
+)
+@click.option(
+    "--options",
+    "options_path",
+    metavar="FILE",
+    help="With --group: options of the source in [source] and of the sink in [sink], TOML.",
+)
+@click.option(
+    "--source",
+    "source_words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With --group: an option of the source.",
+)
+@click.option(
+    "--to",
+    "sink",
+    default=_TO_LINES,
+    show_default=True,
+    metavar="KIND",
+    help="With --group: where records go, lines or a sink of another package.",
+)
+@click.option(
+    "--sink",
+    "sink_words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With --group: an option of the sink.",
+)
+@click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="With --group: how often it is kept how far everything is.",
+)
+@click.option("--places", is_flag=True, help="With --group: let each line say which record it is.")
+@click.option(
+    "--discard-states",
+    is_flag=True,
+    help="With --group: give up live conversations that cannot be taken up.",
+)
+@click.option(
     "--no-flush", is_flag=True, help="Leave out the conversations that are open at the end."
 )
 @click.option(
@@ -105,6 +152,14 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
     max_conversations: int | None,
     output: str,
     *,
+    group: str | None,
+    options_path: str | None,
+    source_words: tuple[str, ...],
+    sink: str,
+    sink_words: tuple[str, ...],
+    checkpoint_seconds: float,
+    places: bool,
+    discard_states: bool,
     no_flush: bool,
     as_json: bool,
 ) -> None:
@@ -112,14 +167,55 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
 
     Each is a file, or - for standard input, which is also read if there is none. Records are
     written as lines of JSON; with --json, so is the summary on standard error.
+
+    With --group, inputs are topics, and any number of instances share their partitions until they
+    are told to stop: conversations stay open then, for whoever goes on.
     """
     from trireme_collector.cli._enrich_option import read_enricher
     from trireme_collector.cli._line_source import STANDARD_INPUT
     from trireme_collector.cli._output_file import lines_written_to
     from trireme_collector.netobserv import ConversationStream, FlowReader
 
+    config = _config(config_path, record_types)
+    enricher = read_enricher(enrichment) if enrichment else None
+    if group is not None:
+        from trireme_collector.cli._shared_conversations import (
+            DEFAULT_MAX_SHARED,
+            Rules,
+            SharedJob,
+            follow_shared,
+            read_clock,
+        )
+
+        rules = Rules(
+            config=config,
+            profile="strict" if profile == "strict" else "default",
+            numbers="json" if numbers == "json" else "agent",
+            max_conversations=max_conversations or DEFAULT_MAX_SHARED,
+            by_time=read_clock(clock),
+            drops_unknown=unknown_fields == "drop",
+        )
+        job = SharedJob(
+            kind=kind,
+            topics=inputs,
+            group=group,
+            options_path=options_path,
+            source_words=source_words,
+            sink=sink,
+            sink_words=sink_words,
+            output=output,
+            with_places=places,
+            checkpoint_seconds=checkpoint_seconds,
+            discards_states=discard_states,
+        )
+        with _closing(enricher):
+            follow_shared(job, rules, enricher, as_json=as_json)
+        return
+    if options_path or source_words or sink_words or sink != _TO_LINES or places or discard_states:
+        msg = "--options, --source, --to, --sink, --places and --discard-states need --group"
+        raise click.UsageError(msg)
     paths = inputs or (STANDARD_INPUT,)
-    tracker = _tracker(config_path, profile, numbers, record_types, max_conversations)
+    tracker = _tracker(config, profile, numbers, max_conversations)
     enricher = read_enricher(enrichment) if enrichment else None
     checks = enricher is not None or unknown_fields == "drop" or kind == _RECORDS
     reader = FlowReader(unknown_fields="drop" if unknown_fields == "drop" else "keep")
@@ -207,23 +303,21 @@ def _batched(flows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str
         yield batch
 
 
-def _tracker(
-    config_path: str | None,
-    profile: str,
-    numbers: str,
-    record_types: str | None,
-    max_conversations: int | None,
-) -> Tracker:
+def _config(config_path: str | None, record_types: str | None) -> dict[str, object]:
     from trireme_collector.cli._flow_inputs import load_tracking_config
-    from trireme_collector.netobserv import (
-        DEFAULT_MAX_CONVERSATIONS,
-        Tracker,
-        default_tracking_config,
-    )
+    from trireme_collector.netobserv import default_tracking_config
 
     config = load_tracking_config(config_path) if config_path else default_tracking_config()
     if record_types is not None:
         config["outputRecordTypes"] = [word.strip() for word in record_types.split(",")]
+    return config
+
+
+def _tracker(
+    config: Mapping[str, object], profile: str, numbers: str, max_conversations: int | None
+) -> Tracker:
+    from trireme_collector.netobserv import DEFAULT_MAX_CONVERSATIONS, Tracker
+
     return Tracker.from_config(
         config,
         profile="strict" if profile == "strict" else "default",

@@ -14,8 +14,10 @@ from trireme_collector.netobserv._flow import FLOW_FIELDS, LABELS, SEED_FIELDS, 
 from trireme_collector.netobserv._handover import ConversationState
 from trireme_collector.netobserv._hash import Numbers, UnencodableError, conversation_hash
 from trireme_collector.netobserv._line_tracker import LineTracker
+from trireme_collector.netobserv._partition import Following, PartitionConversations
 from trireme_collector.netobserv._reader import DEFAULT_MAX_LINE_BYTES, FlowReader, UnknownFields
 from trireme_collector.netobserv._records import flows_from_record, record_from_flow
+from trireme_collector.netobserv._shared_conversations import SharedConversations, Totals
 from trireme_collector.netobserv._stream import ConversationStream
 from trireme_collector.netobserv._table import DEFAULT_MAX_CONVERSATIONS
 from trireme_collector.netobserv._tracker import Tracker
@@ -34,11 +36,15 @@ __all__ = [
     "Enricher",
     "Flow",
     "FlowReader",
+    "Following",
     "KubernetesObject",
     "LineTracker",
     "Numbers",
     "ObjectLookup",
+    "PartitionConversations",
     "Profile",
+    "SharedConversations",
+    "Totals",
     "Tracker",
     "UnencodableError",
     "UnknownFields",

@@ -143,6 +143,16 @@ class Group:
         """Give the terminating conversation that ends first, if there is any."""
         return self.terminating[0] if self.terminating else None
 
+    def first_beating(self) -> Conversation | None:
+        """Give the active conversation that is reported next, if there is any."""
+        line = self.beats
+        while line:
+            conversation = line[0]
+            if not (conversation.is_ended or conversation.is_terminating):
+                return conversation
+            line.popleft()
+        return None
+
     def tidy(self, *, always: bool = False) -> None:
         """Remove the entries that do not count, once they are many."""
         limit = -1 if always else _TOLERATED + 4 * self.active_count

@@ -33,6 +33,7 @@ class LineTracker:
     bytes; its id and type are put at its end.
 
     Attributes:
+        clock: The clock of the flow logs, for `process_by_time`.
         broken: How many lines were no JSON object, or nested too deeply.
         repaired: How many lines had bytes that are no UTF-8; each became U+FFFD.
     """
@@ -53,7 +54,7 @@ class LineTracker:
         self._names = names
         self._own = (names.index(_HASH), names.index(_TYPE))
         self._time = names.index(clock_field)
-        self._clock = FlowClock()
+        self.clock = FlowClock()
         self._decode = _row_decoder(names, self._width)
         self._decode_any = msgspec.json.Decoder().decode
         # Values as they stand there: they are not changed.
@@ -85,7 +86,7 @@ class LineTracker:
         """
         given: list[bytes] = []
         give, give_flow_log = self._adders(given)
-        table, clock, time = self._table, self._clock, self._time
+        table, clock, time = self._table, self.clock, self._time
         for start in range(0, len(lines), _PORTION):
             items = self._items(lines[start : start + _PORTION])
             done = 0

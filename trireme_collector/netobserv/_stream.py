@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trireme_collector.netobserv._flow_clock import FlowClock
 from trireme_collector.netobserv._line_tracker import LineTracker
 from trireme_collector.netobserv._writer import encode_record
 
@@ -30,6 +29,7 @@ class ConversationStream:
         lines: How many lines were read.
         flows: How many flow logs were read.
         records: How many records were given out.
+        clock: The clock of the flow logs.
     """
 
     def __init__(
@@ -54,13 +54,23 @@ class ConversationStream:
         self._reader = reader
         self._enricher = enricher
         self._line_tracker = LineTracker(tracker)
-        self._clock = FlowClock()
+        self.clock = self._line_tracker.clock
         self._now_ms = 0
 
     @property
     def broken(self) -> int:
         """How many lines were no flow log."""
         return self._line_tracker.broken + (self._reader.broken if self._reader else 0)
+
+    def set_clock(self, now_ms: int) -> None:
+        """Set the clock, as to go on where another stream stopped; nothing is given out."""
+        self.clock.move(now_ms)
+        self._tracker.table.set_clock(now_ms)
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Let the time pass until now; give the ends and heartbeats that are due."""
+        self.clock.move(now_ms)
+        return self._written(self._tracker.tick(now_ms), now_ms)
 
     def take_lines(self, lines: Sequence[bytes], now_ms: int) -> list[bytes]:
         """Take lines of JSON.
@@ -94,7 +104,7 @@ class ConversationStream:
         self.flows += len(flows)
         if not self._by_time:
             return self._written(self._tracker.process(flows, now_ms), now_ms)
-        clock = self._clock
+        clock = self.clock
         given: list[bytes] = []
         waiting: list[Mapping[str, object]] = []
         for flow in flows:
@@ -109,7 +119,7 @@ class ConversationStream:
         return given + self._until_now(waiting)
 
     def _until_now(self, flows: Sequence[Mapping[str, object]]) -> list[bytes]:
-        now_ms = self._clock.now_ms
+        now_ms = self.clock.now_ms
         return self._written(self._tracker.process(flows, now_ms), now_ms)
 
     def finish(self) -> Iterator[list[bytes]]:

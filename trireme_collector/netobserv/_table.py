@@ -295,15 +295,22 @@ class ConversationTable:
         now_ns, line = self._now_ns, group.beats
         # Each at most once, whatever the interval.
         for _ in range(len(line)):
-            conversation = line[0]
-            if conversation.is_ended or conversation.is_terminating:
-                line.popleft()
-                continue
-            if now_ns <= conversation.beat_ns:
+            conversation = group.first_beating()
+            if conversation is None or now_ns <= conversation.beat_ns:
                 break
             conversation.beat_ns = now_ns + group.heartbeat_ns
             line.rotate(-1)
             self._give(conversation, "heartbeat", give)
+
+    def due_ns(self) -> int | None:
+        """Say later than which time something ends or beats next; None if nothing lives."""
+        times: list[int] = []
+        for group in self.groups:
+            fronts = (group.first_terminating(), group.first_active())
+            times += [first.expiry_ns for first in fronts if first is not None]
+            if self._gives_heartbeats and (first := group.first_beating()) is not None:
+                times.append(first.beat_ns)
+        return min(times, default=None)
 
     def flush(self, give: Callable[[dict[str, object]], None], at_most: int | None = None) -> None:
         """End every conversation now, or some of them."""

@@ -123,6 +123,15 @@ class Tracker:
         self.table.flush(records.append)
         return records
 
+    def due_ms(self) -> int | None:
+        """Say at which time, at the earliest, `tick` has something to give without flow logs.
+
+        Returns:
+            A time in milliseconds; None if no conversation is live.
+        """
+        due_ns = self.table.due_ns()
+        return None if due_ns is None else due_ns // 1_000_000 + 1
+
     def save(self) -> list[ConversationState]:
         """Write down every live conversation; the tracker keeps them.
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from trireme_collector.errors import PluginError
+from trireme_collector.netobserv.sharing import SharedSourceSpec
 
 if TYPE_CHECKING:
     import importlib.metadata
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["FLOW_SOURCE_GROUP", "FlowSource", "flow_source_names", "load_flow_source"]
+    import msgspec
+
+__all__ = [
+    "FLOW_SOURCE_GROUP",
+    "FlowSource",
+    "flow_source_names",
+    "load_flow_source",
+    "load_shared_source",
+]
 
 FLOW_SOURCE_GROUP = "trireme_collector.flow_sources"
-"""The entry-point group of sources: a name and a `FlowSource`."""
+"""The entry-point group of sources: a name, and a `FlowSource` or a `SharedSourceSpec`."""
 
 
 class FlowSource(Protocol):
@@ -50,6 +59,36 @@ def load_flow_source(
     Raises:
         PluginError: There is none of this name, or it cannot be loaded.
     """
+    source = _load(name, entry_points)
+    if isinstance(source, SharedSourceSpec):
+        msg = (
+            f"the source {name!r} is shared by a group of instances; follow its conversations with"
+            " `trireme-collector conversations --group`"
+        )
+        raise PluginError(msg)
+    return cast("FlowSource", source)
+
+
+def load_shared_source(
+    name: str, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
+) -> SharedSourceSpec[msgspec.Struct] | None:
+    """Load a source that several instances share.
+
+    Args:
+        name: The name of its entry point.
+        entry_points: The entry points to use instead of the installed ones.
+
+    Returns:
+        None if the source is of another kind.
+
+    Raises:
+        PluginError: There is none of this name, or it cannot be loaded.
+    """
+    source = _load(name, entry_points)
+    return source if isinstance(source, SharedSourceSpec) else None
+
+
+def _load(name: str, entry_points: Iterable[importlib.metadata.EntryPoint] | None) -> object:
     points = list(_points(entry_points))
     point = next((point for point in points if point.name == name), None)
     if point is None:
@@ -57,7 +96,7 @@ def load_flow_source(
         msg = f"there is no source {name!r} of flow logs; installed are: {known}"
         raise PluginError(msg)
     try:
-        return cast("FlowSource", point.load())
+        return cast("object", point.load())
     except Exception as error:
         msg = (
             f"the source {name!r} of flow logs ({point.value}) cannot be loaded:"

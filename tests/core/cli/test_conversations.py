@@ -165,3 +165,22 @@ def test_counting_what_was_wrong(capfd: pytest.CaptureFixture[str], tmp_path: Pa
     summary = json.loads(run(capfd, *words, "--json", str(path))[2])["summary"]
     assert summary["wrong_fields"] == {"Bytes": 1}
     assert summary["unknown_fields"] == {"Mood": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--group", "g", "--from", "pcap", "t"], ExitCode.USAGE, "can be shared"),
+        (["--group", "g", "--clock", "wall", "t"], ExitCode.USAGE, "could not be repeated"),
+        (["--places", "t"], ExitCode.USAGE, "need --group"),
+        (["--to", "kafka", "t"], ExitCode.USAGE, "need --group"),
+        (["--from", "kafka", "t"], ExitCode.PLUGIN, "--group"),
+        (["--group", "g", "--from", "kafka", "t"], ExitCode.CONFIG, "brokers"),
+    ],
+)
+def test_words_for_groups(
+    capfd: pytest.CaptureFixture[str], words: list[str], code: ExitCode, said: str
+) -> None:
+    found, records, text = run(capfd, "conversations", *words)
+    assert (found, records) == (code, [])
+    assert said in text
