@@ -225,7 +225,8 @@ def test_an_enforcer_that_is_killed_costs_no_packet(tree: Tree) -> None:
     assert stream.passed_denied == 0
     assert stream.longest_ms < 1_000, agent.log()
     status = tree.check()
-    assert status.packets.judged >= sum(stream.sent.values())
+    # What one judged and did not live to count is told apart: it adds up all the same.
+    assert status.packets.judged + status.packets.settled >= sum(stream.sent.values())
     assert agent.log().count("enforcer_died") == 20
     code, out = agent.end()
     assert code == ExitCode.OK, agent.log()

@@ -564,10 +564,11 @@ class Supervisor:
                     exec_program(self._leave(tree, held), self._log_words)
                 except OSError as error:
                     self._log.error("program_kept", reason=str(error))
-        # Still here: something else came first, or it is impossible.
-        self._rule_watch.start()
-        self._control.resume(held)
-        self._control.start()
+            # Still here: something else came first, or it is impossible. Threads that begin here
+            # get no signal, like all others: the next program must not miss one.
+            self._rule_watch.start()
+            self._control.resume(held)
+            self._control.start()
 
     def _leave(self, tree: Tree, control: tuple[int, int] | None) -> SupervisorState:
         return SupervisorState(
