@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from trireme_collector.records import Record  # noqa: TC001  msgspec reads the annotation at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Decision", "Hook", "JudgedPackets", "QueuedPacket", "Verdict"]
 
@@ -72,6 +74,16 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
     records: tuple[Record, ...] = ()
 
 
-JudgedPackets: TypeAlias = Callable[[Iterable[tuple[QueuedPacket, Verdict]], int], None]
-"""Looks at packets with their verdicts, after the kernel has them, and at the time; a backend
-calls it with each batch while somebody watches, and counts what it raises."""
+class JudgedPackets(Protocol):
+    """Looks at packets after they were judged and the kernel has their verdicts.
+
+    A backend shows it each batch while somebody watches, and counts what it raises.
+    """
+
+    def wants(self, data: bytes | memoryview, start: int) -> bool:
+        """Tell by the datagram that begins at `start` whether a packet is of interest."""
+        ...
+
+    def take(self, packets: Iterable[tuple[QueuedPacket, Verdict]], now_ns: int) -> None:
+        """Take the packets of a batch that are, with their verdicts."""
+        ...

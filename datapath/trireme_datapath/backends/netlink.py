@@ -30,7 +30,7 @@ from trireme_datapath.backends._netlink_codec import (
 )
 from trireme_datapath.backends._netlink_layout import PACKET_ID, Layout, discover, may_widen
 from trireme_datapath.backends._netlink_socket import NetlinkQueue, QueueSettings
-from trireme_datapath.backends._netlink_verdicts import read_verdicts
+from trireme_datapath.backends._netlink_verdicts import payload_start, read_verdicts
 from trireme_datapath.backends._queue_statistics import QueueStatistics, read_statistics
 from trireme_datapath.backends._receive_ring import ReceiveRing
 from trireme_datapath.packets import QueuedPacket, Verdict
@@ -198,7 +198,7 @@ class NetlinkBackend:
             What single packets caused; what batches caused is with `Engine.take_records`.
 
         Raises:
-            OSError: The socket is of no use any more.
+            OSError: The socket is of no use any more, or the kernel refuses verdicts from us.
         """
         records: list[Record] = []
         if self._interfaces.refresh(now_ns):
@@ -364,6 +364,9 @@ class NetlinkBackend:
         if parsed.errno:
             gone = parsed.errno == errno.ENOENT
             self.counters["unknown_packet_ids" if gone else "kernel_errors"] += 1
+            if parsed.errno == errno.EPERM:
+                # No verdict is heeded any more: better to end than to judge for nobody.
+                raise PermissionError(errno.EPERM, "CAP_NET_ADMIN was lost")
         return None
 
     def _judge_single(self, queued: QueuedPacket, batch: _Batch, now_ns: int) -> None:
@@ -447,17 +450,22 @@ class NetlinkBackend:
 
     def _show(self, judged: JudgedPackets, count: int, verdicts: bytes, now_ns: int) -> None:
         try:
-            judged(self._judged_packets(count, verdicts), now_ns)
+            judged.take(self._judged_packets(judged, count, verdicts), now_ns)
         except Exception:  # noqa: BLE001  who only watches may not disturb the judging
             self.counters["watcher_errors"] += 1
 
     def _judged_packets(
-        self, count: int, messages: bytes
+        self, judged: JudgedPackets, count: int, messages: bytes
     ) -> Iterator[tuple[QueuedPacket, Verdict]]:
         singles, others = read_verdicts(messages)
         for index in range(count):
+            message = self._ring.message(index)
+            # Most are of no interest, and reading a whole message costs more than all of this.
+            start = payload_start(message)
+            if start < 0 or not judged.wants(message, start):
+                continue
             try:
-                packet = parse_message(self._ring.message(index))
+                packet = parse_message(message)
             except MessageError:
                 continue
             if isinstance(packet, PacketMessage):

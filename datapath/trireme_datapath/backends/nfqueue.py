@@ -186,7 +186,8 @@ class NfqueueBackend:
         self._records.extend(decision.records)
         if self.judged is not None:
             try:
-                self.judged(((queued, decision.verdict),), self._now_ns)
+                if self.judged.wants(queued.data, 0):
+                    self.judged.take(((queued, decision.verdict),), self._now_ns)
             except Exception:  # noqa: BLE001  who only watches may not disturb the judging
                 self.counters["watcher_errors"] += 1
 

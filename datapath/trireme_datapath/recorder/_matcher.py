@@ -56,7 +56,7 @@ def network_start(frame: bytes) -> tuple[int, int]:
     return start, kind
 
 
-def compile_matcher(filters: Iterable[CaptureFilter]) -> Callable[[bytes, int], bool]:
+def compile_matcher(filters: Iterable[CaptureFilter]) -> Callable[[bytes | memoryview, int], bool]:
     """Make the function that tells whether an IP packet fits a filter.
 
     It takes bytes and the place where the IP header begins in them; bytes that end too early fit
@@ -73,7 +73,7 @@ def compile_matcher(filters: Iterable[CaptureFilter]) -> Callable[[bytes, int], 
             rows[one.source.version].append(row)
     ipv4, ipv6 = tuple(rows[4]), tuple(rows[6])
 
-    def matches(data: bytes, start: int = 0) -> bool:
+    def matches(data: bytes | memoryview, start: int = 0) -> bool:
         size = len(data) - start
         if size < _IPV4_BYTES:
             return False
@@ -95,7 +95,12 @@ def compile_matcher(filters: Iterable[CaptureFilter]) -> Callable[[bytes, int], 
 
 
 def _fits(
-    rows: tuple[_Row, ...], data: bytes, source: int, destination: int, protocol: int, at: int
+    rows: tuple[_Row, ...],
+    data: bytes | memoryview,
+    source: int,
+    destination: int,
+    protocol: int,
+    at: int,
 ) -> bool:
     for mask, network, to_mask, to_network, wanted, source_port, destination_port in rows:
         if (
@@ -114,7 +119,7 @@ def _fits(
     return False
 
 
-def _upper(data: bytes, at: int, protocol: int) -> tuple[int, int]:
+def _upper(data: bytes | memoryview, at: int, protocol: int) -> tuple[int, int]:
     """Step over the extension headers: the upper protocol, and where it begins or -1."""
     for _ in range(_MAX_EXTENSIONS):
         if protocol in _OPTION_HEADERS:

@@ -56,7 +56,7 @@ class _Recorder:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.matches: Callable[[bytes, int], bool] | None = None
+        self.matches: Callable[[bytes | memoryview, int], bool] | None = None
         self.capture_bytes = 0
         self.lost_packets = self.lost_bytes = 0
         self.told_losses = Losses()
@@ -160,7 +160,7 @@ class QueueFeed:
             self._hear(one)
         wanted = any(one.matches is not None for one in self._recorders)
         if self._backend is not None:
-            self._backend.judged = self.take if wanted else None
+            self._backend.judged = self if wanted else None
 
     def close(self) -> None:
         """Hang up."""
@@ -171,6 +171,10 @@ class QueueFeed:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+    def wants(self, data: bytes | memoryview, start: int) -> bool:
+        """Tell whether a packet fits the filters of any recorder."""
+        return any(one.matches is not None and one.matches(data, start) for one in self._recorders)
 
     def take(self, packets: Iterable[tuple[QueuedPacket, Verdict]], now_ns: int) -> None:
         """Hand packets to whoever wants them."""

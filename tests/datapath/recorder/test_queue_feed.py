@@ -45,7 +45,7 @@ class Backend:
 
     def show(self, rows: list[tuple[QueuedPacket, Verdict]], now_ns: int) -> None:
         assert self.judged is not None
-        self.judged(rows, now_ns)
+        self.judged.take([row for row in rows if self.judged.wants(row[0].data, 0)], now_ns)
 
     def is_watched(self) -> bool:
         return self.judged is not None
