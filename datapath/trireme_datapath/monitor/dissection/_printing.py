@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["crashes_upstream", "dissect"]
 
 
-def dissect(packet: bytes, *, verbose: bool, profile: str | Profile = "1.16") -> str:
+def dissect(packet: bytes, *, verbose: bool = True, profile: str | Profile = "1.16") -> str:
     """Render a packet as lines, each with its line end.
 
     Where upstream crashes (profile 1.9, an MSS option without its value), the text ends with
