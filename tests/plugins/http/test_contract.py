@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+pytest.importorskip("httpx2", reason="the extra http is not installed")
+
 _TABLES: dict[str, dict[str, object]] = {
     "json": {},
     "ndjson": {"format": "ndjson", "compression": "gzip"},
