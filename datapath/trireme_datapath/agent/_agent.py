@@ -25,6 +25,7 @@ from trireme_datapath.agent._lifecycle import add_lifecycle_commands
 from trireme_datapath.agent._observing import observe_command, switch_report
 from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._pinging import ping_command
+from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError
 from trireme_datapath.agent._rule_tracing import trace_rules_command
@@ -143,6 +144,9 @@ class Agent:
             report=self.report,
         )
         self._watch.others.append(self._rule_watch.health)
+        self._privileges = PrivilegeCheck()
+        if open_backend is _open_backend:
+            self._watch.others.append(self._privileges.health)
         self._backend: PacketBackend | None = None
         self._accounting: AgentAccounting | None = None
         self._datapath: DatapathLoop | None = None
@@ -375,6 +379,7 @@ class Agent:
     def _loop(self, backend: PacketBackend) -> None:
         if self._datapath is None:
             return
+        self._privileges.watch_this_thread()
         self._datapath.run(until=self._obey)
         self._jobs.run()
         # What waits was sent by somebody: it is judged once more before the queue goes.

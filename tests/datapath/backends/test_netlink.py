@@ -167,13 +167,19 @@ def test_time_stamps_do_not_make_kinds(bench: Bench) -> None:
 def test_an_error_of_the_kernel_is_no_packet(bench: Bench) -> None:
     bench.judge(packet_message(1, datagram()), packet_message(2, datagram()))
     # The slots still hold the packets from before behind the shorter error messages.
-    verdicts = bench.judge(error_message(errno.ENOENT), error_message(errno.EPERM))
+    verdicts = bench.judge(error_message(errno.ENOENT), error_message(errno.EINVAL))
     assert verdicts == {}
     assert bench.backend.counters["unknown_packet_ids"] == 1
     assert bench.backend.counters["kernel_errors"] == 1
     verdicts = bench.judge(packet_message(3, datagram()), error_message(errno.ENOENT))
     assert verdicts == {3: ACCEPTED}
     assert not bench.kernel.unknown
+
+
+def test_a_queue_whose_verdicts_are_refused_is_lost(bench: Bench) -> None:
+    with pytest.raises(PermissionError, match="CAP_NET_ADMIN was lost"):
+        bench.judge(packet_message(1, datagram()), error_message(errno.EPERM))
+    assert bench.backend.counters["kernel_errors"] == 1
 
 
 def test_a_message_that_can_not_be_read_is_never_released_by_the_batch(bench: Bench) -> None:
