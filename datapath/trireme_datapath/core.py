@@ -148,7 +148,9 @@ class EngineCore:
         if ruling.denied:
             waits = dns.may_be_allowed_later(ruling.outcome.context_id)
             return UNSETTLED if waits else self.revision
-        return ~self.revision if self.watches(ruling) else self.revision
+        if ruling.port == DNS_PORT and self.watches(ruling):
+            return ~self.revision
+        return self.revision
 
     def watches(self, ruling: Ruling) -> bool:
         """Whether every packet of a flow is looked at: a unit asks a name server."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import QueueStatistics
+    from trireme_datapath.judgement import Outcome
     from trireme_datapath.rulings import Ruling
 
 __all__ = [
@@ -124,6 +125,7 @@ _SAME: Final = {
     "CONTEXTNOTFOUND": "dropped_context",
 }
 _SECOND_NS: Final = 1_000_000_000
+_MAX_OUTCOMES: Final = 16_384
 
 
 def queue_totals(statistics: QueueStatistics | None, judged: int) -> dict[str, int]:
@@ -168,18 +170,31 @@ class CounterReporter:
         self._due_ns = 0
         self._reported: dict[str, int] = {}
         self._units: dict[tuple[str, str], Totals[str]] = {}
+        # By outcome, which is kept so that its identity stays its own, and protocol.
+        self._flows: dict[tuple[int, int], tuple[Outcome, list[int]]] = {}
 
     def judged(self, ruling: Ruling) -> None:
         """Count the flows of a ruling for the unit that judged them; before they are reported."""
-        outcome = ruling.outcome
-        key = (outcome.namespace, outcome.context_id)
-        unit = self._units.get(key)
-        if unit is None:
-            unit = self._units[key] = Totals()
-        unit["flows_rejected" if ruling.denied else "flows_accepted"] += ruling.count
-        name = _trireme_name(ruling)
-        if name:
-            unit[name] += ruling.count
+        key = (id(ruling.outcome), ruling.protocol)
+        known = self._flows.get(key)
+        if known is None:
+            if len(self._flows) >= _MAX_OUTCOMES:
+                self._settle()
+            known = self._flows[key] = (ruling.outcome, [0])
+        known[1][0] += ruling.count
+
+    def _settle(self) -> None:
+        """Find out which counters the judged flows belong to."""
+        for (_, protocol), (outcome, (count,)) in self._flows.items():
+            key = (outcome.namespace, outcome.context_id)
+            unit = self._units.get(key)
+            if unit is None:
+                unit = self._units[key] = Totals()
+            unit["flows_rejected" if outcome.denied else "flows_accepted"] += count
+            name = _trireme_name(outcome, protocol)
+            if name:
+                unit[name] += count
+        self._flows.clear()
 
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the reports, when it is time."""
@@ -192,6 +207,7 @@ class CounterReporter:
 
     def take_all(self, now_ns: int) -> list[Record]:
         """Give the reports now."""
+        self._settle()
         units, self._units = self._units, {}
         records: list[Record] = [
             CounterReport(
@@ -217,10 +233,9 @@ class CounterReporter:
         return records
 
 
-def _trireme_name(ruling: Ruling) -> str:
+def _trireme_name(outcome: Outcome, protocol: int) -> str:
     """Name the counter of Trireme that a judgement belongs to, empty when there is none."""
-    protocol, outcome = ruling.protocol, ruling.outcome
-    if not ruling.denied:
+    if not outcome.denied:
         return {TCP: "CONNECTIONSPROCESSED", UDP: "UDPCONNECTIONSPROCESSED"}.get(protocol, "")
     if outcome.drop_reason == FlowDropReason.INVALID_STATE:
         return "INVALIDCONNECTIONSTATE"
