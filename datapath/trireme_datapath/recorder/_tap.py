@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ANY_INTERFACE", "DEFAULT_RING_BYTES", "InterfaceTap", "open_taps"]
 
 ANY_INTERFACE: Final = "any"
-DEFAULT_RING_BYTES: Final = 8 * 1024 * 1024
+DEFAULT_RING_BYTES: Final = 16 * 1024 * 1024
 
 _SOL_PACKET: Final = 263
 _PACKET_RX_RING: Final = 5

@@ -63,7 +63,7 @@ class RecorderConfig(ListenConfig, frozen=True, kw_only=True, forbid_unknown_fie
     max_recordings: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     max_file_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1024**3
     max_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
-    ring_bytes: Annotated[int, msgspec.Meta(ge=2 * 1024**2, le=1024**3)] = 8 * 1024**2
+    ring_bytes: Annotated[int, msgspec.Meta(ge=2 * 1024**2, le=1024**3)] = 16 * 1024**2
     update_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=1.0)] = 1.0
     strict_compat: bool = False
     limits: StoreLimits = StoreLimits()
