@@ -80,6 +80,7 @@ _WAKES: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
 _NAMES_NS: Final = 50_000_000  # all names are gone through each time
 _READINGS: Final = 8
+_UINT32: Final = 0xFFFFFFFF
 _IN_HAND: Final = 64  # a drain receives no more at once
 # A thread that compiles a policy gives way to packets after so long; 5 ms are usual.
 _SWITCH_SECONDS: Final = 0.0002
@@ -326,13 +327,28 @@ class Enforcer:
                 queue.settle(verdict, board.judged + board.settled + _IN_HAND)
             elif found.waiting:
                 queue.settle(verdict, found.last_packet_id)
-        passed = 0
-        for queue in queues:
-            found = self._statistics().get(queue.queue_number)
-            if found is None:
-                return
-            passed += found.last_packet_id - found.waiting - found.user_dropped
-        board.settled = max(0, passed - board.judged) & 0xFFFFFFFF
+        passed = self._passed(queues)
+        if passed is not None:
+            behind = (passed - board.judged) & _UINT32  # the kernel's numbers begin anew there
+            board.settled = behind if behind <= _UINT32 // 2 else 0
+
+    def _passed(self, queues: list[NetlinkQueue]) -> int | None:
+        """Tell how many packets are no longer in the kernel's hands; None if it does not say.
+
+        That cannot change before we judge. A line that was read while a packet came may say
+        something else: what two readings say alike counts.
+        """
+        before = None
+        for _ in range(_READINGS * 4):
+            found = self._statistics()
+            mine = [found[one.queue_number] for one in queues if one.queue_number in found]
+            if len(mine) < len(queues):
+                return None
+            passed = sum(one.last_packet_id - one.waiting - one.user_dropped for one in mine)
+            if passed == before:
+                break
+            before = passed
+        return before
 
     def _compile(self, order: NewPolicy) -> None:
         """Compile beside the packets; the answer is given by the loop."""
