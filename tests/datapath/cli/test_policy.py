@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.errors import ConfigError
+from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.cli.policy import policy
 
 if TYPE_CHECKING:
     from click.testing import Result
+    from pytest_mock import MockerFixture
 
 SHOP = str(Path(__file__).parents[3] / "examples" / "policies" / "web-shop.toml")
 
@@ -130,3 +133,44 @@ def test_explain_refuses_questions_that_make_no_sense(
     result = ask(shop, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+CLUSTER = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+status: {podIP: 10.20.0.10}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: public, namespace: shop}
+spec:
+  podSelector: {}
+  ingress: [{ports: [{port: 80}]}]
+"""
+
+
+def test_the_objects_of_a_cluster_are_a_policy(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    result = run("check", str(file), "--json")
+    assert result.exit_code == 0, result.output
+    assert {"units": 1, "rules": 3, "valid": True}.items() <= json.loads(result.stdout).items()
+    result = ask(str(file), "192.0.2.1", "10.20.0.10", "--proto", "tcp", "--port", "80")
+    assert "shop/public[0]" in result.stdout
+    file.write_text(CLUSTER.replace("ingress", "ingres"))
+    result = run("check", str(file))
+    assert isinstance(result.exception, ConfigError)
+    assert f"{file}:11:3: document[1].spec.ingres: found unknown key" in str(result.exception)
+
+
+def test_a_cluster_without_the_package_names_the_extra(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    mocker.patch("importlib.import_module", side_effect=ImportError)
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    result = run("check", str(file))
+    assert isinstance(result.exception, ConfigError)
+    assert exit_code_of(result.exception) is ExitCode.MISSING_EXTRA
