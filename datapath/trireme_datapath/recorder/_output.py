@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
+from trireme_datapath.recorder._background_writer import BackgroundWriter, Piece, Written
 from trireme_datapath.recorder._recording import NEVER_NS
 
 if TYPE_CHECKING:
@@ -20,17 +21,6 @@ _FLUSH_BYTES: Final = 1 << 18
 _FLUSH_NS: Final = 250_000_000
 _PIECE_BYTES: Final = 1 << 16
 _MAX_PARTS: Final = 1024  # IOV_MAX of linux/uio.h
-
-
-class Written:
-    """Packets that came into the file, and those that did not, since this was last asked."""
-
-    __slots__ = ("error", "lost_bytes", "lost_packets", "packets", "size")
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.packets = self.size = self.lost_packets = self.lost_bytes = 0
-        self.error: OSError | None = None
 
 
 class Output(Protocol):
@@ -135,12 +125,12 @@ class FileOutput(_Buffered):
         self._store = store
         self._prefix = prefix
         self._rotation = rotation or Rotation()
-        self._failed: OSError | None = None
         self._file = -1
         self._file_bytes = 0
         self._file_since_ns = now_ns
         self.names: list[str] = []
         self._next_file(now_ns)
+        self._writer = BackgroundWriter(self._put)
 
     @property
     def path(self) -> str:
@@ -164,32 +154,27 @@ class FileOutput(_Buffered):
             self._store.remove(self.names.pop(0))
 
     def flush(self, now_ns: int, *, force: bool = False) -> Written:
-        """Write what waits if it is time, and say what became of it."""
-        written = Written()
-        if not (force or self._is_due(now_ns)):
-            return written
-        data, packets, size = self._take()
-        if self._failed is None and data:
-            try:
-                self._put(data, now_ns)
-            except OSError as error:
-                self._failed = error
-        if self._failed is None:
-            written.packets, written.size = packets, size
-        else:
-            written.lost_packets, written.lost_bytes = packets, size
-            written.error = self._failed
-        return written
+        """Have what waits written if it is time, and say what became of it and of earlier pieces.
 
-    def _put(self, data: list[bytes], now_ns: int) -> None:
+        Args:
+            now_ns: A clock that does not jump.
+            force: Whether it is time in any case; then it is also waited for.
+        """
+        if force or self._is_due(now_ns):
+            data, packets, size = self._take()
+            if data:
+                self._writer.put(Piece(data, packets, size, now_ns))
+        return self._writer.take(wait=force)
+
+    def _put(self, piece: Piece) -> None:
         rotation = self._rotation
         if (
             self._file_bytes >= rotation.max_bytes
-            or now_ns - self._file_since_ns >= rotation.every_ns
+            or piece.now_ns - self._file_since_ns >= rotation.every_ns
         ):
             self._finish_file()
-            self._next_file(now_ns)
-        self._write(data)
+            self._next_file(piece.now_ns)
+        self._write(piece.data)
 
     def _write(self, data: list[bytes]) -> None:
         try:
@@ -211,8 +196,9 @@ class FileOutput(_Buffered):
     def close(self, statistics: CaptureStatistics, now_ns: int, wall_ns: int) -> Written:
         """Write what waits and the end of the file, and close it."""
         written = self.flush(now_ns, force=True)
+        self._writer.close()
         try:
-            if self._failed is None:
+            if written.error is None:
                 total = statistics.packets + written.packets
                 end = self._encoder.end(type(statistics)(total, statistics.lost), wall_ns)
                 with contextlib.suppress(OSError):  # a file without it is as good
@@ -223,6 +209,7 @@ class FileOutput(_Buffered):
 
     def discard(self) -> None:
         """Remove the files: nothing was ever recorded."""
+        self._writer.close()
         self._finish_file()
         for name in self.names:
             self._store.remove(name)

@@ -164,9 +164,11 @@ class ActiveRecording:
         if error is None:
             return
         full = isinstance(error, OSError) and error.errno in _FULL
-        reason = (
-            (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
-        )
+        reason = str(error)
+        if isinstance(error, OSError):
+            # Lower case for what the system says; our own words may hold a path.
+            reason = error.strerror or reason
+            reason = reason.lower() if error.errno else reason
         raise RecorderError(
             f"recorder recording error: {reason}", Refusal.EXHAUSTED if full else Refusal.FAILED
         ) from error

@@ -39,7 +39,8 @@ class ScriptedSource:
     def put(self, batch: Sequence[Frame], comments: Sequence[str] | None = None) -> None:
         with self._lock:
             self._batches.append(Batch(batch, 0, comments))
-            os.eventfd_write(self._event, 1)
+            if not self.closed:
+                os.eventfd_write(self._event, 1)
 
     @property
     def waits(self) -> int:
@@ -73,6 +74,7 @@ class ScriptedSource:
             return (self.ended or self._ends) and not self._batches
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            os.close(self._event)
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                os.close(self._event)
