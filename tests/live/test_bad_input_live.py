@@ -23,6 +23,7 @@ from trireme_collector.control import (
     ControlClient,
     ObserveArguments,
     ObserveResult,
+    RestartResult,
 )
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.backends.netlink import NetlinkBackend
@@ -189,6 +190,11 @@ def test_one_switch_observes_and_enforces_again(place: Place, layout: str) -> No
     assert place.lab.connect(4, DENIED) == "timed out"
     assert client.call("observe", ObserveResult, ObserveArguments(mode="on")).observe_only
     assert place.lab.connect(4, DENIED) == "connected"
+    if layout == "tree":  # a planned restart changes nothing about it
+        ControlClient(str(place.directory / "ctl"), timeout_seconds=90).call(
+            "restart", RestartResult
+        )
+        assert agent.says("program_exchanged"), agent.log()
     assert "not enforcing: observe mode is on, by control" in status_of(place).reasons
     assert not client.call("observe", ObserveResult, ObserveArguments(mode="off")).observe_only
     assert place.lab.connect(4, DENIED) == "timed out"
@@ -199,8 +205,8 @@ def test_one_switch_observes_and_enforces_again(place: Place, layout: str) -> No
     traces = [one["lines"][0].split()[1] for one in records if one["type"] == "trace"]
     assert traces == ["observe=on", "observe=off"]
     observed = [one for one in records if one.get("observed_policy_id") == "default"]
-    # The client that was rejected before has not given up, and gets through now.
-    assert [one["policy_id"] for one in observed] == ["observe-only"] * 2
+    # The client that was rejected before may not have given up, and gets through now, too.
+    assert {one["policy_id"] for one in observed} == {"observe-only"}
 
 
 def test_the_whole_tree_runs_as_the_page_embeds_it(tree: Tree) -> None:
