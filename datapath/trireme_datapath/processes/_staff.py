@@ -53,6 +53,8 @@ _PREPARING_NS: Final = 120 * _SECOND_NS  # a large policy on a small machine
 _LONGEST_PAUSE: Final = 5.0
 _SHORTEST_PAUSE: Final = 0.1
 _NO_REQUEST: Final = -1
+_RESERVE_AFTER_DEATH: Final = 3
+_WARY_NS: Final = 60 * _SECOND_NS
 _MAX_NAMES: Final = 65_536
 _DECODER: Final[msgspec.msgpack.Decoder[FromEnforcer]] = msgspec.msgpack.Decoder(FromEnforcer)
 
@@ -91,7 +93,7 @@ class Staff:
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
         self._staff: list[Enforcement] = []
         self.failures = 0
-        self._not_before_ns = 0
+        self._not_before_ns = self._wary_until_ns = 0
         self._looked_ns = time.monotonic_ns()
         self._names: dict[tuple[str, str, bytes], int] = {}
         self._ending = False
@@ -146,7 +148,9 @@ class Staff:
             spare = self._spare()
             if spare is not None and post.wants(now_ns):
                 post.give(spare)
-        missing = 1 + sum(post.enforcer is None for post in self._posts)
+        # Where one died, more may: a busy machine needs a second to start another.
+        reserve = _RESERVE_AFTER_DEATH if now_ns < self._wary_until_ns else 1
+        missing = reserve + sum(post.enforcer is None for post in self._posts)
         coming = sum(
             one.duty in {Duty.PREPARING, Duty.STANDING_BY} and not self._is_old(one)
             for one in self._staff
@@ -260,6 +264,7 @@ class Staff:
             pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(self.failures - 1, 10))
             self._not_before_ns = time.monotonic_ns() + round(pause * _SECOND_NS)
         if not (expected or self._ending):
+            self._wary_until_ns = time.monotonic_ns() + _WARY_NS
             post = one.post
             self._log.error(
                 "enforcer_died",
