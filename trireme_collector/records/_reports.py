@@ -194,10 +194,12 @@ class PingReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="ping"):
 
 
 class TraceReport(RecordBase, frozen=True, kw_only=True, gc=False, tag="trace"):
-    """Lines of an iptables trace, as `EventCollector.collect_trace_event` takes them.
+    """Lines of an iptables trace, or what an agent notes about itself.
+
+    As `EventCollector.collect_trace_event` takes them. Notes begin with ``trireme-collector``.
 
     Attributes:
-        lines: The lines, in the order in which the kernel gave them.
+        lines: The lines, in their order.
     """
 
     lines: tuple[str, ...] = ()
