@@ -78,12 +78,13 @@ class Enricher:
         Args:
             lookup: Answers for one address.
             max_entries: How many answers are kept at most.
-            lifetime_ms: How long an answer is believed.
+            lifetime_ms: How long an answer is believed, unless the look-up has an attribute
+                ``lifetime_ms`` that says so.
             infrastructure: Beginnings of the namespaces that belong to the cluster.
         """
         self.hits = self.misses = self.failures = 0
         self._lookup = lookup
-        self._lifetime_ms = lifetime_ms
+        self._lifetime_ms = int(getattr(lookup, "lifetime_ms", lifetime_ms))
         self._infrastructure = tuple(infrastructure)
         self._half = max(1, max_entries // 2)
         self._young: dict[str, tuple[int, dict[str, str] | None]] = {}
