@@ -231,7 +231,7 @@ class AgentConfiguration(Configuration, frozen=True, kw_only=True, forbid_unknow
     recorder: RecorderConfig = RecorderConfig()
     observer: ObserverConfig = ObserverConfig()
     processes: ProcessesConfig = ProcessesConfig()
-    discovery: dict[str, dict[str, object]] = {}
+    discovery: dict[str, dict[str, object]] = msgspec.field(default_factory=dict)
 
 
 def load_agent_config(
