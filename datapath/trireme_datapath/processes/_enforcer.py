@@ -309,8 +309,10 @@ class Enforcer:
 
     def _feed_recorders(self, setup: EnforcerSetup, slot: Slot) -> None:
         path, group = setup.recorder
-        if not path or slot.number or self._engine is None:
+        if not (path and self._backends) or self._engine is None:
             return
+        # Each slot has a place of its own, which recorders know.
+        path = f"{path}.{slot.number}" if slot.number else path
         from trireme_datapath.processes._recording import open_feed  # noqa: PLC0415  not everybody
 
         try:

@@ -119,13 +119,12 @@ class QueueSource:
                 Refusal.UNFIT,
             )
         hello = encode_subscription(filters, capture_bytes)
-        paths = [f"{path}.{number}" for number in range(1, _MAX_WORKERS)]
-        self._links = [_Link(one, hello) for one in (path, *filter(_is_socket, paths))]
+        paths = (path, *(f"{path}.{number}" for number in range(1, _MAX_WORKERS)))
+        self._links = [_Link(one, hello) for one in list(filter(_is_socket, paths)) or [path]]
         self._end_ns = 0
         self._poll = select.poll()
         try:
-            for link in self._links:
-                self._poll.register(link.connect(), select.POLLIN)
+            self._connect()
             heard = self._wait_for_answers()
         except OSError as error:
             self.close()
@@ -142,11 +141,23 @@ class QueueSource:
                 Refusal.EXHAUSTED,
             )
 
+    def _connect(self) -> None:
+        """Connect to every worker; one that is just being replaced is tried again later."""
+        refusal: OSError | None = None
+        for link in self._links:
+            try:
+                self._poll.register(link.connect(), select.POLLIN)
+            except OSError as error:
+                link.close()
+                refusal = error
+        if refusal is not None and not any(link.is_open() for link in self._links):
+            raise refusal
+
     def _wait_for_answers(self) -> bool:
         """Wait until every worker said that it heard; False when one hung up instead."""
         for link in self._links:
             if link.socket is None:
-                return False
+                continue
             link.socket.settimeout(_READY_SECONDS)
             if not link.socket.recv(MAX_MESSAGE_BYTES):
                 return False

@@ -202,6 +202,24 @@ def test_every_worker_is_asked(feed: QueueFeed, path: str) -> None:
     source.close()
 
 
+def test_a_worker_that_is_just_being_replaced_is_no_error(feed: QueueFeed, path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+        left.bind(f"{path}.1")
+    source = turning(feed, lambda: QueueSource(path, DNS, capture_bytes=0))
+    assert read(source) == []
+    source.close()
+
+
+def test_only_later_workers_may_judge(tmp_path: Path) -> None:
+    """The first one may do something else."""
+    path = str(tmp_path / "packets.sock")
+    ticks = iter(range(0, 10**15, 10**9))
+    second = QueueFeed(f"{path}.1", clock=lambda: next(ticks))
+    second.open()
+    turning(second, lambda: QueueSource(path, DNS, capture_bytes=0)).close()
+    second.close()
+
+
 def test_no_agent_is_one_error(path: str) -> None:
     with pytest.raises(RecorderError, match="no agent answers") as caught:
         QueueSource(path, DNS, capture_bytes=0)
