@@ -10,9 +10,9 @@ import msgspec
 
 from trireme_collector import ConfigError
 from trireme_collector.netobserv.sharing import (
-    Checkpoint,
     CheckpointError,
     Partition,
+    PartitionCheckpoint,
     Portion,
     SharedSourceSpec,
     SourceError,
@@ -182,7 +182,7 @@ class KafkaSource:
         self._raise_failure()
         return [Portion(Partition(*name), *lists) for name, lists in found.items()]
 
-    def keep(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
+    def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         """Keep checkpoints; see `SharedSource`."""
         references = self._states.write({p: c.states or () for p, c in checkpoints.items()})
         self._commit(
@@ -254,7 +254,7 @@ class KafkaSource:
 
     def _restored(
         self, partition: Partition, place: confluent_kafka.TopicPartition
-    ) -> Checkpoint | None:
+    ) -> PartitionCheckpoint | None:
         if place.offset < 0:
             return None
         head, _, note = (place.metadata or "").partition("\n")
@@ -269,7 +269,7 @@ class KafkaSource:
         states = self._states_of(partition, reference)
         self._kept[partition] = place.offset, reference
         self._count_gone(partition, place.offset)
-        return Checkpoint(offset=place.offset, note=note, states=states)
+        return PartitionCheckpoint(offset=place.offset, note=note, states=states)
 
     def _states_of(
         self, partition: Partition, reference: StateReference

@@ -10,7 +10,7 @@ import msgspec
 
 from trireme_collector.errors import ConfigError
 from trireme_collector.netobserv._handover import ConversationState
-from trireme_collector.netobserv.sharing import Checkpoint
+from trireme_collector.netobserv.sharing import PartitionCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +95,7 @@ class PartitionConversations:
         self._moves: list[tuple[int, int]] = []
         self._repeated: deque[tuple[int, int]] = deque()
 
-    def restore(self, checkpoint: Checkpoint, *, without_states: bool = False) -> None:
+    def restore(self, checkpoint: PartitionCheckpoint, *, without_states: bool = False) -> None:
         """Go on from a checkpoint.
 
         Args:
@@ -206,13 +206,13 @@ class PartitionConversations:
         self._moves.append((self.position or 0, now_ms))
         return self._counted(self.following.stream.tick(now_ms))
 
-    def checkpoint(self) -> Checkpoint | None:
+    def checkpoint(self) -> PartitionCheckpoint | None:
         """Write down all that the next owner needs; None if there is nothing yet."""
         if self.position is None:
             return None
         states = _encode(self.following.tracker.save()) if len(self.following.tracker) else b""
         clock_ms = self.following.stream.clock.now_ms
-        return Checkpoint(
+        return PartitionCheckpoint(
             offset=self.position,
             note=self._note(list(self._repeated), clock_ms, self.given),
             states=tuple(

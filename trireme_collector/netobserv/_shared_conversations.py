@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from trireme_collector.netobserv._partition import Following
     from trireme_collector.netobserv.sharing import (
-        Checkpoint,
         Partition,
+        PartitionCheckpoint,
         RecordSink,
         SharedSource,
     )
@@ -155,7 +155,7 @@ class SharedConversations:
         if not self._sink.settle(_SETTLE_SECONDS):
             self._warn("the output has not been acknowledged; its checkpoint has to wait")
             return False
-        checkpoints: dict[Partition, Checkpoint] = {}
+        checkpoints: dict[Partition, PartitionCheckpoint] = {}
         for part in changed:
             if (checkpoint := part.checkpoint()) is not None:
                 checkpoints[part.partition] = checkpoint
@@ -185,7 +185,7 @@ class SharedConversations:
         parts = self.partitions.values()
         return self.totals.flows + sum(part.following.stream.flows for part in parts)
 
-    def assigned(self, partition: Partition, checkpoint: Checkpoint | None) -> None:
+    def assigned(self, partition: Partition, checkpoint: PartitionCheckpoint | None) -> None:
         """Take a partition; see `PartitionOwner`."""
         part = PartitionConversations(partition, self._make(), self._fit)
         if checkpoint is not None:

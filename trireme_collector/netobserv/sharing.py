@@ -1,7 +1,7 @@
 """Flow logs that any number of instances share: what sources and sinks of packages offer.
 
 A source divides its flow logs into partitions. Each has one owner at a time, which keeps the
-conversations of it and hands them, as a `Checkpoint`, to the source for whoever comes after.
+conversations of it and hands them, as a `PartitionCheckpoint`, to the source for whoever comes after.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORD_SINK_GROUP",
-    "Checkpoint",
     "CheckpointError",
     "Partition",
+    "PartitionCheckpoint",
     "PartitionOwner",
     "Portion",
     "RecordSink",
@@ -88,7 +88,7 @@ class Portion(NamedTuple):
     values: Sequence[bytes]
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PartitionCheckpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that the next owner of a partition needs in order to go on.
 
     Attributes:
@@ -106,7 +106,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class PartitionOwner(Protocol):
     """Whoever follows the conversations; called while the source is polled or closed."""
 
-    def assigned(self, partition: Partition, checkpoint: Checkpoint | None) -> None:
+    def assigned(self, partition: Partition, checkpoint: PartitionCheckpoint | None) -> None:
         """Take a partition: from its checkpoint, or from its beginning if there is none."""
 
     def revoking(self, partitions: Sequence[Partition]) -> None:
@@ -146,7 +146,7 @@ class SharedSource(Protocol):
         """
         ...
 
-    def keep(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
+    def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         """Keep checkpoints; whoever takes a partition from now on begins there.
 
         Raises:

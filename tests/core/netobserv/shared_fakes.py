@@ -14,9 +14,9 @@ from trireme_collector.netobserv import (
     Tracker,
 )
 from trireme_collector.netobserv.sharing import (
-    Checkpoint,
     CheckpointError,
     Partition,
+    PartitionCheckpoint,
     Portion,
 )
 
@@ -39,7 +39,7 @@ class Topic:
         self.logs: dict[Partition, list[tuple[int, bytes]]] = {
             Partition("flows", n): [] for n in range(partitions)
         }
-        self.committed: dict[Partition, Checkpoint] = {}
+        self.committed: dict[Partition, PartitionCheckpoint] = {}
         self.sent = 0
 
     def send(self, time_ms: int, host: int, **fields: object) -> None:
@@ -65,7 +65,7 @@ class MemorySource:
         self.fails = 0
         self.is_paused = False
         self._places: dict[Partition, int] = {}
-        self._kept: dict[Partition, Checkpoint] = {}
+        self._kept: dict[Partition, PartitionCheckpoint] = {}
         self.size = 3
 
     def start(self, owner: PartitionOwner) -> None:
@@ -101,7 +101,7 @@ class MemorySource:
                 self._places[partition] = place + len(rows)
         return portions
 
-    def keep(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
+    def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         self._live()
         self.topic.committed |= checkpoints
         self._kept |= checkpoints

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.core.netobserv.shared_fakes import Killed, MemorySink, MemorySource, Topic, instance
 from trireme_collector import ConfigError
-from trireme_collector.netobserv.sharing import Checkpoint, Partition
+from trireme_collector.netobserv.sharing import Partition, PartitionCheckpoint
 
 FIRST, SECOND = Partition("flows", 0), Partition("flows", 1)
 BEGIN_MS = 1_700_000_000_000
@@ -163,15 +163,18 @@ def test_states_that_do_not_fit() -> None:
     source.revoke(FIRST)
     kept = topic.committed[FIRST]
     for broken, said in (
-        (Checkpoint(offset=1, note=kept.note.replace("test", "rest")), "another configuration"),
-        (Checkpoint(offset=1, note=kept.note, states=None), "not where they were kept"),
-        (Checkpoint(offset=1, note=kept.note, states=(b"\xc1",)), "cannot be taken up"),
-        (Checkpoint(offset=1, note="x"), "cannot be read"),
+        (
+            PartitionCheckpoint(offset=1, note=kept.note.replace("test", "rest")),
+            "another configuration",
+        ),
+        (PartitionCheckpoint(offset=1, note=kept.note, states=None), "not where they were kept"),
+        (PartitionCheckpoint(offset=1, note=kept.note, states=(b"\xc1",)), "cannot be taken up"),
+        (PartitionCheckpoint(offset=1, note="x"), "cannot be read"),
     ):
         topic.committed[FIRST] = broken
         with pytest.raises(ConfigError, match=said):
             source.assign(FIRST)
-    topic.committed[FIRST] = Checkpoint(offset=1, note=kept.note, states=None)
+    topic.committed[FIRST] = PartitionCheckpoint(offset=1, note=kept.note, states=None)
     source = MemorySource(topic)
     anew = instance(source, sink, now, discard_states=True)
     source.assign(FIRST)
