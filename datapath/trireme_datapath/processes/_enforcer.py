@@ -459,6 +459,9 @@ class Enforcer:
             if self._sender is not None:
                 self._sender.put(engine.take_last_records(time.time_ns()))
             self._write_board()
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
         self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
         self._channel.finish(_GOODBYE_SECONDS)
         self._ending = True
