@@ -1,7 +1,8 @@
 """Flow logs that any number of instances share: what sources and sinks of packages offer.
 
 A source divides its flow logs into partitions. Each has one owner at a time, which keeps the
-conversations of it and hands them, as a `PartitionCheckpoint`, to the source for whoever comes after.
+conversations of it and hands them, as a `PartitionCheckpoint`, to the source for whoever comes
+after.
 """
 
 from __future__ import annotations
