@@ -55,7 +55,7 @@ def flow_type(flow: Flow) -> str:
         case MessageType.TRACE:
             return trace_observation_point(sub_type & _BYTE)
         case MessageType.DROP:
-            return DROP_REASONS.get(sub_type & _BYTE) or str(sub_type & _BYTE)
+            return DROP_REASONS.get(sub_type & _BYTE) or f"{sub_type & _BYTE}, 0"
         case MessageType.POLICY_VERDICT:
             matched = MATCH_TYPES.get(integer(flow, "policy_match_type"), "unknown")
             direction = flow.get("traffic_direction") or "TRAFFIC_DIRECTION_UNKNOWN"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from trireme_datapath.monitor._go_text import quoted
 from trireme_datapath.observer._fields import child, integer, ports, text, texts
 from trireme_datapath.observer._flow_words import flow_type, identity_text, verdict_text
 from trireme_datapath.observer._times import TIME_FORMATS, parse_rfc3339
@@ -30,9 +31,10 @@ _COLORS: Final[Mapping[str, str]] = {
 }
 _LOST_SOURCE: Final = "UNKNOWN_LOST_EVENT_SOURCE"
 _ALARMS: Final[Mapping[str, str]] = {
-    "NODE_ERROR": "Error on {count} nodes: {names}: {message}",
+    "NODE_ERROR": "Error {message} on {count} nodes: {names}",
     "NODE_UNAVAILABLE": "{count} nodes are unavailable: {names}",
 }
+_NODES_LENGTH: Final = 50  # names of nodes are cut off where they are longer together
 
 
 class OutputForm(enum.StrEnum):
@@ -184,11 +186,21 @@ class FlowPrinter:
             self._complain(encode_json(response) + "\n")
             return
         nodes = texts(status, "node_names")
-        said = form.format(
-            count=len(nodes), names=", ".join(nodes), message=text(status, "message")
-        )
+        names, message = _printable(_cut_off(nodes)), text(status, "message")
+        if self._form is OutputForm.DICT:
+            # The separator stands between flows and this, where both go to one terminal.
+            self._complain(
+                (f"{_SEPARATOR}\n" if self._printed else "")
+                + f"  TIMESTAMP: {self._stamp(response)}\n"
+                + f"      STATE: {text(status, 'state_change')}\n"
+                + f"      NODES: {names}\n"
+                + f"    MESSAGE: {quoted(message) if message else 'N/A'}\n"
+            )
+            self._printed = self._printed or 1
+            return
+        said = form.format(count=len(nodes), names=names, message=quoted(message))
         where = _printable(text(response, "node_name"))
-        self._complain(f"{self._stamp(response)} [{where}]: {_printable(said)}\n")
+        self._complain(f"{self._stamp(response)} [{where}]: {said}\n")
 
     def _stamp(self, message: Flow) -> str:
         time_ns = parse_rfc3339(text(message, "time"))
@@ -227,7 +239,7 @@ class FlowPrinter:
         if not auth:
             return summary
         color = "red" if auth == "TEST_ALWAYS_FAIL" else "green"
-        return f"{summary}; {self._paint(_printable(str(auth)), color)}"
+        return f"{summary}; Auth: {self._paint(_printable(str(auth)), color)}"
 
     def _paint(self, word: str, color: str) -> str:
         if not (self._color and color):
@@ -242,6 +254,15 @@ def _name(flow: Flow, side: str) -> str:
     if name:
         return f"{namespace}/{name}" if namespace else name
     return ",".join(texts(flow, f"{side}_names"))
+
+
+def _cut_off(names: list[str]) -> str:
+    length = 0
+    for index, name in enumerate(names):
+        length += len(name.encode()) + 2
+        if index and length > _NODES_LENGTH:
+            return f"{', '.join(names[:index])} (and {len(names) - index} more)"
+    return ", ".join(names)
 
 
 def _printable(value: str) -> str:

@@ -133,7 +133,7 @@ def test_a_reply_points_back() -> None:
             "policy-verdict:none TRAFFIC_DIRECTION_UNKNOWN AUDITED",
         ),
         ({"event_type": {"type": 4}}, "to-endpoint FORWARDED"),
-        ({"event_type": {"type": 1, "sub_type": 250}}, "250 FORWARDED"),
+        ({"event_type": {"type": 1, "sub_type": 250}}, "250, 0 FORWARDED"),
         (
             {"event_type": {"type": 3}, "debug_capture_point": "DBG_CAPTURE_DELIVERY"},
             "DBG_CAPTURE_DELIVERY FORWARDED",
@@ -148,7 +148,7 @@ def test_a_reply_points_back() -> None:
             "dns-response proxy FORWARDED",
         ),
         ({"verdict": 0}, "to-stack VERDICT_UNKNOWN"),
-        ({"auth_type": "SPIRE"}, "to-stack FORWARDED (TCP Flags: SYN; SPIRE)"),
+        ({"auth_type": "SPIRE"}, "to-stack FORWARDED (TCP Flags: SYN; Auth: SPIRE)"),
     ],
 )
 def test_types_and_verdicts(fields: dict[str, object], expected: str) -> None:
@@ -216,5 +216,18 @@ def test_the_state_of_nodes_is_told_when_it_is_bad() -> None:
     status = {"state_change": "NODE_UNAVAILABLE", "node_names": ["a", "b"]}
     response = {"node_status": status, "node_name": "relay", "time": TIME}
     assert printed(response) == "Nov 21 09:19:48.135 [relay]: 2 nodes are unavailable: a, b\n"
+    many = [f"node-number-{number}" for number in range(7)]
+    status = {"state_change": "NODE_ERROR", "node_names": many, "message": 'say "no"\x1b'}
+    failed = {"node_status": status, "node_name": "relay", "time": TIME}
+    names = "node-number-0, node-number-1, node-number-2 (and 4 more)"
+    assert printed(failed) == (
+        rf'Nov 21 09:19:48.135 [relay]: Error "say \"no\"\x1b" on 7 nodes: {names}' + "\n"
+    )
+    assert printed({"flow": FLOWS[0]}, failed, response, form=OutputForm.DICT).endswith(
+        "------------\n  TIMESTAMP: Nov 21 09:19:48.135\n      STATE: NODE_ERROR\n"
+        rf"      NODES: {names}" + "\n" + r'    MESSAGE: "say \"no\"\x1b"' + "\n"
+        "------------\n  TIMESTAMP: Nov 21 09:19:48.135\n      STATE: NODE_UNAVAILABLE\n"
+        "      NODES: a, b\n    MESSAGE: N/A\n"
+    )
     assert json.loads(printed(response, form=OutputForm.JSON)) == response
     assert printed({"node_status": {"state_change": "NODE_CONNECTED"}}) == ""
