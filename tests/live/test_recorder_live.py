@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,17 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
-from tests.live.conftest import ALLOWED, BACKENDS, CLIENT, DENIED, SERVER, Enforcer, Lab, wait_for
+from tests.live.conftest import (
+    ALLOWED,
+    BACKENDS,
+    CLIENT,
+    DENIED,
+    POLICY,
+    SERVER,
+    Enforcer,
+    Lab,
+    wait_for,
+)
 from trireme_datapath.recorder import (
     CaptureFilter,
     CaptureFormat,
@@ -465,3 +476,74 @@ def test_a_flood_is_written_or_counted(
     counted = active.statistics
     assert counted.packets_captured + counted.packets_lost == sent
     assert Path(path).stat().st_size == 24 + 16 * counted.packets_captured + counted.bytes_captured
+
+
+AGENT = """
+[datapath]
+policy = "policy.toml"
+
+[datapath.rules]
+hooks = ["input"]
+
+[processes]
+workers = 2
+
+[control]
+path = "{directory}/control.sock"
+
+[recorder]
+directory = "{directory}/recordings"
+listen = ["unix://{directory}/recorder.sock"]
+packets_socket = "{directory}/packets.sock"
+limits = {{ min_free_bytes = 0 }}
+
+[collectors.flows]
+type = "file"
+path = "{directory}/flows.jsonl"
+"""
+
+
+def test_an_agent_of_several_processes_hands_over_what_all_of_them_judge(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """The commands as an administrator gives them: `run`, `record serve`, `record start`."""
+    program = str(Path(sys.executable).with_name("trireme-collector"))
+    (tmp_path / "policy.toml").write_text(POLICY)
+    config = tmp_path / "agent.toml"
+    config.write_text(AGENT.format(directory=tmp_path))
+    server = f"unix://{tmp_path}/recorder.sock"
+    with contextlib.ExitStack() as stack:
+
+        def launch(*words: str) -> subprocess.Popen[str]:
+            started = subprocess.Popen(
+                lab.server.command([program, *words]),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(started.communicate)
+            stack.callback(started.terminate)
+            return started
+
+        launch("run", "-c", str(config))
+        launch("record", "serve", "-c", str(config))
+        assert wait_for((tmp_path / "packets.sock.1").is_socket, 20)
+        assert wait_for((tmp_path / "recorder.sock").is_socket, 20)
+        words = ["--from-queue", "--format", "pcapng", "--json", "tcp"]
+        recording = launch("record", "start", "--server", server, *words)
+        assert recording.stderr is not None
+        assert "0 packets" in recording.stderr.readline()
+        lab.listen(4, ALLOWED)
+        for _ in range(10):
+            assert lab.connect(4, ALLOWED) == "connected"
+        assert lab.connect(4, DENIED) == "timed out"
+        lines = iter(recording.stderr.readline, "")
+        assert any(line.startswith("11 packets") for line in lines)
+        recording.send_signal(signal.SIGINT)
+        output, _ = recording.communicate(timeout=20)
+        rows = tshark(json.loads(output)["path"], "tcp.dstport", "frame.comment")
+    assert sorted(rows) == [
+        *[[str(ALLOWED), "verdict=accept rule=service hook=input in=eth0"]] * 10,
+        [str(DENIED), "verdict=drop rule=default hook=input in=eth0"],
+    ]
+    assert not list(tmp_path.glob("*.sock*")), "nothing stays behind"
