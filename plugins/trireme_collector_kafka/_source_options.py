@@ -17,6 +17,14 @@ _InstanceId: TypeAlias = Annotated[
         extra={"expected": "at most 249 letters, digits, '.', '_' and '-'"},
     ),
 ]
+
+
+def _check_optional_topic(value: object) -> None:
+    if value:
+        check_topic(value)
+
+
+_OptionalTopic: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_optional_topic})]
 _Compression: TypeAlias = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -36,9 +44,7 @@ class KafkaSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_un
     """
 
     format: Literal["netobserv", "json"] = "netobserv"
-    state_topic: Annotated[
-        str, msgspec.Meta(extra={"validate": lambda value: value == "" or check_topic(value)})
-    ] = ""
+    state_topic: _OptionalTopic = ""
     compression: _Compression = "zstd"
     instance_id: _InstanceId = ""
     session_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=1800)] = 45.0
@@ -52,8 +58,7 @@ class KafkaSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_un
             ValueError: They do.
         """
         super().__post_init__()
-        if self.state_topic:
-            check_topic(self.state_topic)
+        _check_optional_topic(self.state_topic)
 
 
 class KafkaSinkOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):

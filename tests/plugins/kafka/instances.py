@@ -95,10 +95,16 @@ class Group:
             process.kill()
             process.communicate()
 
+    @property
+    def to_topic(self) -> tuple[str, ...]:
+        """Words that write to the topic of the group."""
+        brokers = "brokers=" + ",".join(self._brokers)
+        return "--to", "kafka", "--sink", brokers, "-o", f"{self.name}-out"
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start an instance; it writes to the topic of the group if nothing else is said."""
         brokers = "brokers=" + ",".join(self._brokers)
-        output = words or ("--to", "kafka", "--sink", brokers, "-o", f"{self.name}-out")
+        output = words or self.to_topic
         process = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("trireme-collector")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.plugins.kafka.instances import Group
+from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ def test_lines_into_a_file(
     while sum(counted.values()) < 600 and time.monotonic() < limit:
         time.sleep(0.5)
         text = output.read_bytes()
-        records = [json.loads(line) for line in text[: text.rfind(b"\n")].splitlines()]
+        records = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
         counted = {
             record["_Place"]: record["numFlowLogs"]
             for record in records
@@ -166,3 +167,28 @@ def test_lines_into_a_file(
         }
     group.stop(second)
     assert sum(counted.values()) == 600
+
+
+def test_another_configuration(cluster: MockCluster, make: Callable[..., Group]) -> None:
+    """Conversations of another configuration are not taken up, unless they are given up."""
+    group = make(cluster)
+    group.send(200)
+    first = group.start()
+    while not group.outcome().records:
+        time.sleep(0.3)
+    group.stop(first)
+    other = group.start(*group.to_topic, "--max-conversations", "7")
+    said = other.communicate(timeout=60)[1]
+    assert other.returncode == ExitCode.CONFIG, said
+    assert "--discard-states" in said
+    third = group.start(*group.to_topic, "--max-conversations", "7", "--discard-states")
+    time.sleep(6)
+    assert group.stop(third)["discarded_states"] > 0
+
+
+def test_a_topic_that_is_missing(cluster: MockCluster, make: Callable[..., Group]) -> None:
+    group = make(cluster)
+    lost = group.start(*group.to_topic, "--source", "state_topic=nowhere")
+    said = lost.communicate(timeout=60)[1]
+    assert lost.returncode == ExitCode.CONFIG, said
+    assert "cleanup.policy=compact" in said
