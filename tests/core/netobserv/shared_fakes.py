@@ -104,9 +104,10 @@ class MemorySource:
     def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         self._live()
         self.topic.committed |= checkpoints
-        self._kept |= checkpoints
         self._live()
         self._fail()
+        # Notes go to the last one that is known to be kept.
+        self._kept |= checkpoints
 
     def annotate(self, notes: Mapping[Partition, str]) -> None:
         self._live()

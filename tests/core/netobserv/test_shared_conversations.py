@@ -80,7 +80,7 @@ def test_kills_and_rebalances(
             source = MemorySource(topic)
             shared = instance(source, sink, now, checkpoint_seconds=7.0)
             source.assign(FIRST, SECOND)
-    source.lives = None
+    source.lives, source.size = None, 100
     for _ in range(60):
         now[0] += 11.0
         shared.step(0)
