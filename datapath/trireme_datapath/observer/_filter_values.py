@@ -59,6 +59,11 @@ def _equal(name: str) -> Callable[[Values], Test]:
     return make
 
 
+def _drop_reasons(values: Values) -> Test:
+    fits = _equal("drop_reason_desc")(values)
+    return lambda flow: flow.get("verdict") == "DROPPED" and fits(flow)
+
+
 def _reply(values: Values) -> Test:
     wanted = frozenset(values)
     return lambda flow: flow.get("is_reply") in wanted
@@ -374,7 +379,7 @@ _MAKERS: Final[Mapping[str, Callable[[Values], Test]]] = {
     "destination_cluster_name": _clusters("destination"),
     "traffic_direction": _equal("traffic_direction"),
     "verdict": _equal("verdict"),
-    "drop_reason_desc": _equal("drop_reason_desc"),
+    "drop_reason_desc": _drop_reasons,
     "interface": _interfaces,
     "event_type": _event_types,
     "http_status_code": _status_codes,

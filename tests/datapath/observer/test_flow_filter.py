@@ -147,6 +147,13 @@ def test_what_has_no_version_can_be_asked_for() -> None:
     assert fits({"verdict": ["VERDICT_UNKNOWN"]}, EMPTY)
 
 
+def test_only_what_was_dropped_has_a_reason() -> None:
+    passed = {**FLOW_OF_TCP, "verdict": "FORWARDED"}
+    assert not fits({"drop_reason_desc": ["POLICY_DENIED"]}, passed)
+    assert not fits({"drop_reason_desc": [0]}, EMPTY)
+    assert fits({"drop_reason_desc": ["DROP_REASON_UNKNOWN"]}, {"verdict": "DROPPED"})
+
+
 @pytest.mark.parametrize(
     ("wanted", "complaint"),
     [
