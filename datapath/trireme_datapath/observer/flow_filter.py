@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from trireme_datapath.monitor.tables.message_types import MessageType
 from trireme_datapath.observer._filter_values import FilterError, value_tests
 from trireme_datapath.observer._schemas import observer_schema
 from trireme_datapath.observer.json_form import FLOW_FILTER, read_message
@@ -136,6 +137,11 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 # Expressions of others: Python's would let one of them keep a processor busy for ever.
 _REFUSED: Final = ("dns_query", "http_path", "http_url", "experimental")
+_OF_HTTP: Final = {
+    "http_status_code": "http status code",
+    "http_method": "http method",
+    "http_header": "http headers",
+}
 _FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(FlowFilter))
 
 
@@ -196,6 +202,7 @@ def compile_filters(allow: Iterable[FlowFilter], deny: Iterable[FlowFilter] = ()
 
 
 def _compile(wanted: FlowFilter) -> Test:
+    _check_layers(wanted)
     tests: list[Test] = []
     for name in _FIELDS:
         values = getattr(wanted, name)
@@ -204,3 +211,15 @@ def _compile(wanted: FlowFilter) -> Test:
     if len(tests) == 1:
         return tests[0]
     return lambda flow: all(test(flow) for test in tests)
+
+
+def _check_layers(wanted: FlowFilter) -> None:
+    """Refuse what nothing can fit, for who asks for it would wait in vain."""
+    kinds = [one.type for one in wanted.event_type]
+    if not kinds or MessageType.ACCESS_LOG in kinds:
+        return
+    for name, what in _OF_HTTP.items():
+        if getattr(wanted, name):
+            raise FilterError(
+                f"filtering by {what} requires the event type filter to only match 'l7' events"
+            )

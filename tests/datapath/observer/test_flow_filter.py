@@ -147,6 +147,21 @@ def test_what_has_no_version_can_be_asked_for() -> None:
     assert fits({"verdict": ["VERDICT_UNKNOWN"]}, EMPTY)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("http_status_code", "404", "http status code"),
+        ("http_method", "GET", "http method"),
+        ("http_header", {"key": "a", "value": "b"}, "http headers"),
+    ],
+)
+def test_only_layer_7_has_http(field: str, value: object, named: str) -> None:
+    wanted = {field: [value], "event_type": [{"type": 4}]}
+    with pytest.raises(FilterError, match=f"^filtering by {named} requires the event type filter"):
+        fits(wanted)
+    assert not fits({**wanted, "event_type": [{"type": 4}, {"type": 129}]}, EMPTY)
+
+
 def test_only_what_was_dropped_has_a_reason() -> None:
     passed = {**FLOW_OF_TCP, "verdict": "FORWARDED"}
     assert not fits({"drop_reason_desc": ["POLICY_DENIED"]}, passed)
