@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugins.kafka.conftest import cluster, fragile
 from tests.plugins.kafka.instances import Group
 from trireme_collector.exit_codes import ExitCode
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from tests.plugins.kafka.instances import Outcome
     from tests.plugins.kafka.mock_cluster import MockCluster
+
+__all__ = ["cluster", "fragile"]
+
+pytestmark = pytest.mark.live
 
 _OFFSET_COMMIT = 8
 _NOT_COORDINATOR, _COORDINATOR_LOADING, _REBALANCE = 16, 14, 27
