@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pluggy
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trireme_collector.hookspecs import CollectorSpec, DiscovererSpec, EnricherSpec
 
 __all__ = ["PluginInfo", "PluginState", "Registry"]
+
+SpecT = TypeVar("SpecT")
 
 OWN_DISTRIBUTION = "trireme-collector"
 
@@ -217,9 +219,15 @@ class Registry:
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
-            specs = tuple(self._hook_collectors(plugin))
-            enrichers = tuple(self._hook_enrichers(plugin))
-            discoverers = tuple(self._hook_discoverers(plugin))
+            specs = tuple(
+                self._hook(plugin, "trireme_register_collectors", hookspecs.CollectorSpec)
+            )
+            enrichers = tuple(
+                self._hook(plugin, "trireme_register_enrichers", hookspecs.EnricherSpec)
+            )
+            discoverers = tuple(
+                self._hook(plugin, "trireme_register_discoverers", hookspecs.DiscovererSpec)
+            )
         except Exception as error:  # noqa: BLE001  a plugin's hook may raise anything; it is kept and shown
             self._manager.unregister(name=name)
             return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
@@ -227,45 +235,13 @@ class Registry:
             info, collectors=specs, enrichers=enrichers, discoverers=discoverers
         )
 
-    def _hook_collectors(self, plugin: object) -> Iterable[CollectorSpec[msgspec.Struct]]:
-        """Call the hook of this plugin alone."""
+    def _hook(self, plugin: object, hook: str, kind: type[SpecT]) -> Iterable[SpecT]:
+        """Call a hook of this plugin alone, and hold what it returns to its kind."""
         others = [other for other in self._manager.get_plugins() if other is not plugin]
-        caller = self._manager.subset_hook_caller("trireme_register_collectors", others)
-        for specs in caller():
+        for specs in self._manager.subset_hook_caller(hook, others)():
             for spec in specs:
-                if not isinstance(spec, hookspecs.CollectorSpec):
-                    msg = (
-                        "trireme_register_collectors must return CollectorSpec objects, got"
-                        f" {type(spec).__name__}"
-                    )
-                    raise PluginError(msg)
-                yield spec
-
-    def _hook_enrichers(self, plugin: object) -> Iterable[EnricherSpec[msgspec.Struct]]:
-        """Call the hook of this plugin alone."""
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
-        caller = self._manager.subset_hook_caller("trireme_register_enrichers", others)
-        for specs in caller():
-            for spec in specs:
-                if not isinstance(spec, hookspecs.EnricherSpec):
-                    msg = (
-                        "trireme_register_enrichers must return EnricherSpec objects, got"
-                        f" {type(spec).__name__}"
-                    )
-                    raise PluginError(msg)
-                yield spec
-
-    def _hook_discoverers(self, plugin: object) -> Iterable[DiscovererSpec[msgspec.Struct]]:
-        """Call the hook of this plugin alone."""
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
-        caller = self._manager.subset_hook_caller("trireme_register_discoverers", others)
-        for specs in caller():
-            for spec in specs:
-                if not isinstance(spec, hookspecs.DiscovererSpec):
-                    msg = (
-                        "trireme_register_discoverers must return DiscovererSpec objects, got"
-                        f" {type(spec).__name__}"
-                    )
+                if not isinstance(spec, kind):
+                    msg = f"{hook} must return {kind.__name__} objects, got {type(spec).__name__}"
                     raise PluginError(msg)
                 yield spec
 
