@@ -17,6 +17,7 @@ from trireme_collector import (
     RetryableDeliveryError,
 )
 from trireme_collector.delivery import SpoolConfig
+from trireme_collector.delivery._spool_queue import SpoolQueue
 from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollector
 
@@ -225,3 +226,23 @@ def test_a_collector_that_does_not_come_back_keeps_nothing_else_up(tmp_path: Pat
         assert pipeline.flush(30)
     go_on.set()
     assert numbers(again.records) == [1, 2]
+
+
+def test_a_writer_that_fails_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = SpoolQueue.write
+    failures = iter([MemoryError("once")])
+
+    def fail_once(queue: SpoolQueue, now_ns: int) -> int:
+        for failure in failures:
+            raise failure
+        return write(queue, now_ns)
+
+    monkeypatch.setattr(SpoolQueue, "write", fail_once)
+    memory = MemoryCollector()
+    with capture_logs() as logs:
+        pipeline = make(tmp_path, {"x": memory}, threads=True).start()
+        report(pipeline, 1, 2)
+        assert pipeline.flush(30)
+        pipeline.close()
+    assert numbers(memory.records) == [1, 2]
+    assert [entry["event"] for entry in logs] == ["spool_writer_failed"]

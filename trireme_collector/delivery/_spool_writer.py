@@ -21,6 +21,7 @@ __all__ = ["SpoolWriter"]
 _NANOSECONDS = 1_000_000_000
 _LINGER_SECONDS = 0.01
 _TICK_NS = 200_000_000
+_LOG_INTERVAL_NS = 60 * _NANOSECONDS
 
 
 class SpoolWriter:
@@ -50,6 +51,7 @@ class SpoolWriter:
             default=_TICK_NS,
         )
         self._asleep = self._ending = False
+        self._reporter = FailureReporter("spools", _LOG_INTERVAL_NS)
 
     def open(self, epoch: int) -> None:
         """Open every spool.
@@ -144,10 +146,16 @@ class SpoolWriter:
     def _run(self) -> None:
         while True:
             ending = self._ending
-            wrote = self.step(self._clock.monotonic_ns())
+            now_ns = self._clock.monotonic_ns()
+            failed = False
+            try:
+                wrote = self.step(now_ns)
+            except Exception as error:  # noqa: BLE001  without this thread no record would be accepted
+                wrote = failed = True  # a moment's pause, and on
+                self._reporter.report("spool_writer_failed", error, now_ns, alarm=True)
             with self._condition:
                 self._condition.notify_all()
-            if ending and not self._unwritten():
+            if ending and (failed or not self._unwritten()):
                 break
             if wrote:
                 # Records that come one by one are written some together.
