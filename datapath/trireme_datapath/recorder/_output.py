@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 from trireme_datapath.recorder._background_writer import BackgroundWriter, Piece, Written
+from trireme_datapath.recorder._page_cache import PageRelease
 from trireme_datapath.recorder._recording import NEVER_NS
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ class FileOutput(_Buffered):
             self._store.remove(name)
             raise
         self._file, self._file_bytes, self._file_since_ns = descriptor, len(begin), now_ns
+        self._pages = PageRelease(descriptor)
         self.bytes_written += len(begin)
         self.names.append(name)
         keep = self._rotation.keep
@@ -186,10 +188,12 @@ class FileOutput(_Buffered):
             raise
         self._file_bytes += size
         self.bytes_written += size
+        self._pages.grown(self._file_bytes)
 
     def _finish_file(self) -> None:
         if self._file >= 0:
             self._store.finished(self.names[-1])
+            self._pages.close()
             os.close(self._file)
             self._file = -1
 
