@@ -10,11 +10,13 @@ from trireme_collector import _toml_checker
 from trireme_collector.delivery import DeliveryConfig
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
+from trireme_collector.filters._plugins import build_tests
 from trireme_collector.hookspecs import CollectorContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trireme_collector._toml_checker import Finding
     from trireme_collector.registry import Registry
 
 __all__ = ["build_collectors", "convert_options"]
@@ -56,13 +58,18 @@ def build_collectors(
         try:
             if choice is not None:
                 chosen = convert_options(choice, FilterConfig, f"{path}.filter")
-                filters[name] = RecordFilter(chosen)
+                place = (*path.split(".", 1), "filter", "plugins")
+                tests, findings = build_tests(chosen.plugins, registry, place)
+                problems.extend(map(_describe, findings))
+                filters[name] = RecordFilter(chosen, tests)
         except ConfigError as error:
             problems.extend(error.problems or (f"{path}.filter: {error}",))
         try:
             spec = registry.collector_spec(kind)
             config = convert_options(options, spec.config_type, path)
-            context = CollectorContext(name=name, instance=instance)
+            context = CollectorContext(
+                name=name, instance=instance, find_format=registry.format_spec
+            )
             collectors[name] = spec.factory(config, context)
         except ConfigError as error:
             problems.extend(error.problems or (f"{path}: {error}",))
@@ -87,15 +94,18 @@ def convert_options(options: object, kind: type[OptionsT], path: str) -> Options
     """
     if isinstance(options, kind):
         return options
-    problems = [
-        ".".join((path, *map(str, finding.path)))
-        + f": found {finding.found}, expected {finding.expected}"
-        + (f" (did you mean {finding.nearest}?)" if finding.nearest else "")
-        for finding in _toml_checker.find(options, kind, ())
-    ]
+    problems = [f"{path}.{_describe(found)}" for found in _toml_checker.find(options, kind, ())]
     if not problems:
         try:
             return msgspec.convert(options, kind)
         except msgspec.ValidationError as error:
             problems = [f"{path}: {error}"]
     raise ConfigError("\n".join(problems), problems=problems)
+
+
+def _describe(finding: Finding) -> str:
+    return (
+        ".".join(map(str, finding.path))
+        + f": found {finding.found}, expected {finding.expected}"
+        + (f" (did you mean {finding.nearest}?)" if finding.nearest else "")
+    )

@@ -36,8 +36,10 @@ from trireme_collector.aggregation import AggregationConfig
 from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt, check_spool
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
+from trireme_collector.filters._plugins import build_tests
 from trireme_collector.hookspecs import CollectorContext
 from trireme_collector.metrics import MetricsConfig
+from trireme_collector.option_formats import find_unknown_formats
 from trireme_collector.pipeline import build_pipeline
 from trireme_collector.registry import Registry
 from trireme_collector.strict_toml import load_document, nearest
@@ -195,7 +197,11 @@ class LoadedConfiguration(Generic[ConfigurationT]):
         """
         wrong: list[tuple[str, TriremeError]] = []
         for collector in self.collectors:
-            context = CollectorContext(name=collector.name, instance=self.settings.instance)
+            context = CollectorContext(
+                name=collector.name,
+                instance=self.settings.instance,
+                find_format=self.registry.format_spec,
+            )
             delivery = collector.delivery
             try:
                 if delivery.state_directory:
@@ -314,7 +320,7 @@ def _collectors(
                 f"{document.name}:{line}:{column}: collectors.{name}.type: {error}{hint}"
             )
             continue
-        collector = _collector(document, name, spec)
+        collector = _collector(document, name, spec, registry)
         if collector is not None:
             found.append(collector)
     return tuple(found), complaints
@@ -342,7 +348,7 @@ def _default_collector(
 
 
 def _collector(
-    document: Document, name: str, spec: CollectorSpec[msgspec.Struct]
+    document: Document, name: str, spec: CollectorSpec[msgspec.Struct], registry: Registry
 ) -> CollectorConfig | None:
     path: KeyPath = ("collectors", name)
     # One type for the whole table, so that its keys are checked, and suggested, together.
@@ -365,7 +371,10 @@ def _collector(
     own = document.get((*path, "delivery"))
     delivery = _delivery(document, own if isinstance(own, dict) else {})
     _check_spool(document, name, delivery)
-    chosen = _filter(document, (*path, "filter"))
+    for key, reason, known in find_unknown_formats(options, registry):
+        near = nearest(str(document.get((*path, key))), known)
+        document.add_problem((*path, key), expected=f"another format: {reason}", nearest=near)
+    chosen = _filter(document, (*path, "filter"), registry)
     return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery, filter=chosen)
 
 
@@ -393,7 +402,7 @@ def _check_spool(document: Document, name: str, delivery: DeliveryConfig) -> Non
         document.add_problem((*path, key), expected=f"a usable spool: {error}")
 
 
-def _filter(document: Document, path: KeyPath) -> FilterConfig:
+def _filter(document: Document, path: KeyPath, registry: Registry) -> FilterConfig:
     """Read what a collector gets; the key of a mask is tried, whatever else was noted before."""
     table = document.get(path)
     if not isinstance(table, dict):
@@ -404,6 +413,9 @@ def _filter(document: Document, path: KeyPath) -> FilterConfig:
     except ConfigError as error:
         key = (*path, "mask", "key_file")
         document.add_problem(key, expected=f"a usable key: {error}")
+    _, findings = build_tests(chosen.plugins, registry, (*path, "plugins"))
+    for place, found, expected, near, of_key in findings:
+        document.add_problem(place, expected=expected, found=found, nearest=near, of_key=of_key)
     return chosen
 
 

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 import pluggy
 
+from trireme_collector.errors import PluginError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from trireme_collector.records import Record
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -23,6 +27,8 @@ __all__ = [
     "DiscoveredUnit",
     "DiscovererSpec",
     "EnricherSpec",
+    "FilterSpec",
+    "FormatSpec",
     "NoOptions",
     "Stability",
     "hookimpl",
@@ -30,6 +36,8 @@ __all__ = [
     "trireme_register_collectors",
     "trireme_register_discoverers",
     "trireme_register_enrichers",
+    "trireme_register_filters",
+    "trireme_register_formats",
 ]
 
 ENTRY_POINT_GROUP = "trireme_collector"
@@ -54,16 +62,42 @@ class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FormatSpec:
+    """One form of records that a plugin offers.
+
+    Attributes:
+        name: The name by which it is chosen; the name of the entry point.
+        render: Gives a record as one line, without its end, or None for a record that has no
+            place in the format. It depends on nothing but the record, and a line end within
+            what it gives is a mistake.
+        summary: One line for ``trireme-collector plugins list``.
+        stability: What users may expect.
+    """
+
+    name: str
+    render: Callable[[Record], bytes | None]
+    summary: str = ""
+    stability: Stability = Stability.EXPERIMENTAL
+
+
+def _no_format(name: str) -> FormatSpec:
+    raise PluginError(f"there is no format {name!r}: no plugin can offer one here")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CollectorContext:
     """What a collector is told about its surroundings when it is built.
 
     Attributes:
         name: The name of the collector in the configuration, for messages.
         instance: The name of the agent, as it stands in the records.
+        find_format: Gives the format of a plugin by its name; raises `PluginError` when there is
+            none. An option that takes such names says so: see `trireme_collector.option_formats`.
     """
 
     name: str
     instance: str
+    find_format: Callable[[str], FormatSpec] = dataclasses.field(default=_no_format, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +138,27 @@ class EnricherSpec(Generic[ConfigT]):
 
     name: str
     factory: Callable[[ConfigT], object]
+    config_type: type[ConfigT] = NoOptions  # type: ignore[assignment]  # the default for those without options
+    summary: str = ""
+    stability: Stability = Stability.EXPERIMENTAL
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FilterSpec(Generic[ConfigT]):
+    """One way to choose records that a plugin offers.
+
+    Attributes:
+        name: The name by which it is chosen; the name of the entry point.
+        factory: Builds a function from the configuration, which takes a record and tells whether
+            it passes. The function is called for each record, in the thread that reports it: it
+            waits for nothing. A record for which it raises does not pass.
+        config_type: The options, a `msgspec.Struct`; unknown keys are refused for it.
+        summary: One line for ``trireme-collector plugins list``.
+        stability: What users may expect.
+    """
+
+    name: str
+    factory: Callable[[ConfigT], Callable[[Record], bool]]
     config_type: type[ConfigT] = NoOptions  # type: ignore[assignment]  # the default for those without options
     summary: str = ""
     stability: Stability = Stability.EXPERIMENTAL
@@ -228,6 +283,72 @@ def trireme_register_discoverers() -> Iterable[DiscovererSpec[msgspec.Struct]]: 
                         name="files",
                         factory=lambda config: Files(),
                         summary="Finds units by files.",
+                    )
+                ]
+    """
+
+
+@hookspec
+def trireme_register_formats() -> Iterable[FormatSpec]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Offer forms in which records can be written.
+
+    Called once, when a configuration or a command first names the plugin or when plugins are
+    listed. Returns the specifications; an empty iterable offers nothing.
+
+    Example:
+        A plugin that writes flows as addresses divided by commas::
+
+            from trireme_collector import FlowRecord, FormatSpec, hookimpl
+
+            def render(record):
+                if isinstance(record, FlowRecord):
+                    return f"{record.source.ip},{record.destination.ip}".encode()
+                return None
+
+            @hookimpl
+            def trireme_register_formats():
+                return [
+                    FormatSpec(name="pairs", render=render, summary="Addresses of flows.")
+                ]
+    """
+
+
+@hookspec
+def trireme_register_filters() -> Iterable[FilterSpec[msgspec.Struct]]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Offer ways to choose the records that a collector gets.
+
+    Called once, when the configuration first names the plugin or when plugins are listed.
+    Returns the specifications; an empty iterable offers nothing. Must not open anything.
+
+    Example:
+        A plugin that leaves out what a network of its own sent::
+
+            import ipaddress
+
+            import msgspec
+            from trireme_collector import FilterSpec, FlowRecord, hookimpl
+
+            class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+                network: str = "10.0.0.0/8"
+
+            def build(options):
+                network = ipaddress.ip_network(options.network)
+
+                def passes(record):
+                    if not isinstance(record, FlowRecord):
+                        return True
+                    return ipaddress.ip_address(record.source.ip) not in network
+
+                return passes
+
+            @hookimpl
+            def trireme_register_filters():
+                return [
+                    FilterSpec(
+                        name="foreign",
+                        factory=build,
+                        config_type=Options,
+                        summary="Only flows from elsewhere.",
                     )
                 ]
     """

@@ -17,11 +17,25 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from trireme_collector.hookspecs import CollectorSpec, DiscovererSpec, EnricherSpec
+    from trireme_collector.hookspecs import (
+        CollectorSpec,
+        DiscovererSpec,
+        EnricherSpec,
+        FilterSpec,
+        FormatSpec,
+    )
 
 __all__ = ["PluginInfo", "PluginState", "Registry"]
 
 SpecT = TypeVar("SpecT")
+NamedT = TypeVar(
+    "NamedT",
+    "CollectorSpec[msgspec.Struct]",
+    "DiscovererSpec[msgspec.Struct]",
+    "EnricherSpec[msgspec.Struct]",
+    "FilterSpec[msgspec.Struct]",
+    "FormatSpec",
+)
 
 OWN_DISTRIBUTION = "trireme-collector"
 
@@ -48,6 +62,8 @@ class PluginInfo:
         collectors: The collectors that it offers, once it is loaded.
         enrichers: The look-ups that it offers.
         discoverers: The ways to find units that it offers.
+        formats: The forms of records that it offers.
+        filters: The ways to choose records that it offers.
     """
 
     name: str
@@ -58,6 +74,8 @@ class PluginInfo:
     collectors: tuple[CollectorSpec[msgspec.Struct], ...] = ()
     enrichers: tuple[EnricherSpec[msgspec.Struct], ...] = ()
     discoverers: tuple[DiscovererSpec[msgspec.Struct], ...] = ()
+    formats: tuple[FormatSpec, ...] = ()
+    filters: tuple[FilterSpec[msgspec.Struct], ...] = ()
 
 
 class Registry:
@@ -152,18 +170,8 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self.describe(name)
-        if info.error is not None:
-            raise self._broken(info)
-        for spec in info.collectors:
-            if spec.name == name:
-                return spec
-        offered = ", ".join(repr(spec.name) for spec in info.collectors) or "none"
-        msg = (
-            f"plugin {name!r} ({info.distribution}) offers no collector of that name, but"
-            f" {offered}; name its entry point like its collector"
-        )
-        raise PluginError(msg)
+        info = self._working(name)
+        return self._offered(info, info.collectors, "collector")
 
     def enricher_spec(self, name: str) -> EnricherSpec[msgspec.Struct]:
         """Give the look-up of this name, loading its plugin.
@@ -171,15 +179,8 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self.describe(name)
-        if info.error is not None:
-            raise self._broken(info)
-        for spec in info.enrichers:
-            if spec.name == name:
-                return spec
-        offered = ", ".join(repr(spec.name) for spec in info.enrichers) or "none"
-        msg = f"plugin {name!r} ({info.distribution}) offers no look-up of that name, but {offered}"
-        raise PluginError(msg)
+        info = self._working(name)
+        return self._offered(info, info.enrichers, "look-up")
 
     def discoverer_spec(self, name: str) -> DiscovererSpec[msgspec.Struct]:
         """Give the way to find units of this name, loading its plugin.
@@ -187,16 +188,43 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
+        info = self._working(name)
+        return self._offered(info, info.discoverers, "way to find units")
+
+    def format_spec(self, name: str) -> FormatSpec:
+        """Give the format of this name, loading its plugin.
+
+        Raises:
+            PluginError: It is unknown, blocked or broken; the message says which and why.
+        """
+        info = self._working(name)
+        return self._offered(info, info.formats, "format")
+
+    def filter_spec(self, name: str) -> FilterSpec[msgspec.Struct]:
+        """Give the filter of this name, loading its plugin.
+
+        Raises:
+            PluginError: It is unknown, blocked or broken; the message says which and why.
+        """
+        info = self._working(name)
+        return self._offered(info, info.filters, "filter")
+
+    def _working(self, name: str) -> PluginInfo:
         info = self.describe(name)
         if info.error is not None:
             raise self._broken(info)
-        for spec in info.discoverers:
-            if spec.name == name:
+        return info
+
+    def _offered(self, info: PluginInfo, specs: tuple[NamedT, ...], kind: str) -> NamedT:
+        """Find the specification that is called as its entry point is."""
+        for spec in specs:
+            if spec.name == info.name:
                 return spec
-        offered = ", ".join(repr(spec.name) for spec in info.discoverers) or "none"
+        offered = ", ".join(repr(spec.name) for spec in specs) or "none"
+        hint = f"; name its entry point like its {kind}" if specs else ""
         msg = (
-            f"plugin {name!r} ({info.distribution}) offers no way to find units of that name, but"
-            f" {offered}"
+            f"plugin {info.name!r} ({info.distribution}) offers no {kind} of that name, but"
+            f" {offered}{hint}"
         )
         raise PluginError(msg)
 
@@ -219,31 +247,34 @@ class Registry:
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
-            specs = tuple(
-                self._hook(plugin, "trireme_register_collectors", hookspecs.CollectorSpec)
-            )
-            enrichers = tuple(
-                self._hook(plugin, "trireme_register_enrichers", hookspecs.EnricherSpec)
-            )
-            discoverers = tuple(
-                self._hook(plugin, "trireme_register_discoverers", hookspecs.DiscovererSpec)
+            offered = dataclasses.replace(
+                info,
+                collectors=self._hook(
+                    plugin, "trireme_register_collectors", hookspecs.CollectorSpec
+                ),
+                enrichers=self._hook(plugin, "trireme_register_enrichers", hookspecs.EnricherSpec),
+                discoverers=self._hook(
+                    plugin, "trireme_register_discoverers", hookspecs.DiscovererSpec
+                ),
+                formats=self._hook(plugin, "trireme_register_formats", hookspecs.FormatSpec),
+                filters=self._hook(plugin, "trireme_register_filters", hookspecs.FilterSpec),
             )
         except Exception as error:  # noqa: BLE001  a plugin's hook may raise anything; it is kept and shown
             self._manager.unregister(name=name)
             return dataclasses.replace(info, state=PluginState.BROKEN, error=error)
-        return dataclasses.replace(
-            info, collectors=specs, enrichers=enrichers, discoverers=discoverers
-        )
+        return offered
 
-    def _hook(self, plugin: object, hook: str, kind: type[SpecT]) -> Iterable[SpecT]:
+    def _hook(self, plugin: object, hook: str, kind: type[SpecT]) -> tuple[SpecT, ...]:
         """Call a hook of this plugin alone, and hold what it returns to its kind."""
         others = [other for other in self._manager.get_plugins() if other is not plugin]
+        found: list[SpecT] = []
         for specs in self._manager.subset_hook_caller(hook, others)():
             for spec in specs:
                 if not isinstance(spec, kind):
                     msg = f"{hook} must return {kind.__name__} objects, got {type(spec).__name__}"
                     raise PluginError(msg)
-                yield spec
+                found.append(spec)
+        return tuple(found)
 
     def _broken(self, info: PluginInfo) -> PluginError:
         error = info.error

@@ -15,7 +15,9 @@ def trireme_register_collectors() -> list[CollectorSpec[FileOptions]]:
     return [
         CollectorSpec(
             name="file",
-            factory=lambda options, context: FileCollector(options, name=context.name),
+            factory=lambda options, context: FileCollector(
+                options, name=context.name, context=context
+            ),
             config_type=FileOptions,
             summary="Writes records as JSON lines to a file that it rotates.",
             stability=Stability.BETA,

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from trireme_collector.option_formats import format_option
+
 __all__ = ["FileOptions", "Fsync"]
 
 
@@ -24,7 +26,8 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         path: The file, not a link to it. Its directory must exist.
         format: ``json`` for records as they are; ``hubble`` for flows only, as lines that
-            ``hubble observe --input-file`` reads. Other records are then left out.
+            ``hubble observe --input-file`` reads. Other records are then left out. Or the name
+            of a format that a plugin offers.
         mode: The permissions of files that are created; existing ones keep theirs.
         rotate_bytes: The size at which a new file is begun; 0 for no limit.
         rotate_seconds: The length of the periods, counted from midnight UTC, of which each gets
@@ -44,7 +47,7 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             extra={"expected": "the path of a file, without control characters"},
         ),
     ]
-    format: Literal["json", "hubble"] = "json"
+    format: Annotated[str, format_option("json", "hubble")] = "json"
     mode: Literal["0600", "0640"] = "0600"
     rotate_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     rotate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trireme_collector import ConfigError, RetryableDeliveryError
+from trireme_collector import CollectorContext, ConfigError, RetryableDeliveryError
 from trireme_collector.delivery import FailureReporter
 from trireme_collector.formats import render_hubble_lines, render_json_line
+from trireme_collector.option_formats import find_renderer
 from trireme_collector_file._background import Background
 from trireme_collector_file._disk import SystemDisk
 from trireme_collector_file._failures import explain, is_configured_wrong
@@ -56,6 +57,7 @@ class FileCollector:
         name: What messages call the collector.
         time_ns: The time of day, nanoseconds since 1970 UTC.
         disk: Where the files are; the system's by default.
+        context: What it was told when it was built; it finds the formats of plugins.
         threads: Whether rotated files are compressed in a thread, and not while others wait.
     """
 
@@ -66,16 +68,22 @@ class FileCollector:
         name: str = "file",
         time_ns: Callable[[], int] = time.time_ns,
         disk: Disk | None = None,
+        context: CollectorContext | None = None,
         threads: bool = True,
     ) -> None:
-        """Keep the options; open nothing."""
+        """Keep the options; open nothing.
+
+        Raises:
+            ConfigError: There is no such format.
+        """
         self._options = options
         self._name = name
         self._time_ns = time_ns
         self._disk = disk or SystemDisk()
         self._path = Path(options.path)
         self._mode = int(options.mode, base=8)
-        self._render = _RENDER[options.format]
+        context = context or CollectorContext(name=name, instance="")
+        self._render = find_renderer(options.format, _RENDER, context)
         self._file: LineFile | None = None
         self._cut: Cut | None = None
         self._period = 0

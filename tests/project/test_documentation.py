@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import inspect
 import re
@@ -69,6 +70,16 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     }
     described = {head for head in sections(page("reference/hooks.md")) if head.endswith(")")}
     assert described == expected
+
+
+def test_every_group_of_entry_points_is_documented() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    # Those of other programs, those of the testing kit, and the one of the hooks.
+    other = {"console_scripts", "pytest11", "trireme_collector.testing"}
+    other.add(hookspecs.ENTRY_POINT_GROUP)
+    named = re.findall(r"an entry point of the group \[`([\w.]+)`\]", page("reference/hooks.md"))
+    assert set(named) == set(parser["options.entry_points"]) - other
 
 
 def test_the_exit_codes_are_those_of_the_enum() -> None:

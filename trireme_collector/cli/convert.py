@@ -11,6 +11,7 @@ from trireme_collector.cli.output import json_option, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from trireme_collector.hookspecs import FormatSpec
     from trireme_collector.netobserv import FlowReader
     from trireme_collector.records import Record
 
@@ -37,9 +38,10 @@ _BATCH = 1_000
 @click.option(
     "--to",
     "target",
-    type=click.Choice(_OUTPUTS),
     required=True,
-    help="What to write; netobserv-strict is the very text that the original writes.",
+    metavar="FORMAT",
+    help="What to write: native, netobserv, netobserv-strict, the very text that the original"
+    " writes, text, or a format that a plugin offers.",
 )
 @click.option(
     "--unknown-fields",
@@ -177,5 +179,30 @@ def _renderer(target: str) -> Callable[[Item], list[bytes]]:
             return lambda item: [render_text(as_record(item)).rstrip("\n").encode()]
         case "netobserv":
             return lambda item: [encode_flow(flow) for flow in as_flows(item)]
-        case _:
+        case "netobserv-strict":
             return lambda item: [encode_flow(flow, profile="strict") for flow in as_flows(item)]
+    from trireme_collector.option_formats import render_line
+
+    spec = _format_of_plugin(target)
+
+    def render(item: Item) -> list[bytes]:
+        line = render_line(spec, as_record(item))
+        return [line[:-1]] if line else []
+
+    return render
+
+
+def _format_of_plugin(name: str) -> FormatSpec:
+    """Find a format that is none of ours.
+
+    Raises:
+        PluginError: There is none.
+    """
+    from trireme_collector.errors import PluginError
+    from trireme_collector.registry import Registry
+
+    try:
+        return Registry().format_spec(name)
+    except PluginError as error:
+        msg = f"--to {name!r} is none of {', '.join(_OUTPUTS)}, and: {error}"
+        raise PluginError(msg) from error

@@ -20,7 +20,7 @@ from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from trireme_collector.cli._letter_places import LetterFile
-    from trireme_collector.config import CollectorConfig
+    from trireme_collector.config import CollectorConfig, Configuration, LoadedConfiguration
     from trireme_collector.delivery import DeadLetter, ReplayReport
 
 __all__ = ["dead_letters"]
@@ -106,7 +106,7 @@ def replay(ctx: click.Context, config_path: str, only: str | None, *, as_json: b
     loaded = load_whole(config_path)
     collectors = {collector.name: collector for collector in loaded.collectors}
     reports = [
-        _replay(file, collectors.get(file.collector), loaded.settings.instance)
+        _replay(file, collectors.get(file.collector), loaded)
         for file in find_letters(config_path, None, only)
     ]
     if as_json:
@@ -188,7 +188,11 @@ def _quiet_log() -> None:
     )
 
 
-def _replay(file: LetterFile, collector: CollectorConfig | None, instance: str) -> ReplayReport:
+def _replay(
+    file: LetterFile,
+    collector: CollectorConfig | None,
+    loaded: LoadedConfiguration[Configuration],
+) -> ReplayReport:
     from trireme_collector.delivery import ReplayReport, adapt, replay_letters
     from trireme_collector.errors import PluginError, TriremeError
     from trireme_collector.hookspecs import CollectorContext
@@ -199,7 +203,11 @@ def _replay(file: LetterFile, collector: CollectorConfig | None, instance: str) 
         return ReplayReport(
             collector=file.collector, left=left.letters, damaged=left.damaged, error=error
         )
-    context = CollectorContext(name=collector.name, instance=instance)
+    context = CollectorContext(
+        name=collector.name,
+        instance=loaded.settings.instance,
+        find_format=loaded.registry.format_spec,
+    )
     try:
         built = collector.spec.factory(collector.options, context)
     except TriremeError:

@@ -107,6 +107,9 @@ class DeliveryWorker:
         left_out = _NOTHING
         if self._chosen is not None:
             records, sizes, left_out = self._chosen.sift(records, sizes)
+            error, self._chosen.error = self._chosen.error, None
+            if error is not None:
+                self._reporter.report("filter_failed", error, self._clock.monotonic_ns())
         if self._queue.put(records, sizes, left_out):
             self.notice()
 

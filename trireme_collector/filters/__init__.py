@@ -21,6 +21,7 @@ from trireme_collector.filters._expression import (
 from trireme_collector.filters._fields import FieldKind, RecordField, record_fields
 from trireme_collector.filters._glob import compile_glob
 from trireme_collector.filters._record_filter import (
+    DROPPED_FILTER_FAILED,
     DROPPED_FILTERED,
     DROPPED_SAMPLED,
     RecordFilter,
@@ -29,6 +30,7 @@ from trireme_collector.filters._sample import sample_hash
 
 __all__ = [
     "DROPPED_FILTERED",
+    "DROPPED_FILTER_FAILED",
     "DROPPED_SAMPLED",
     "MAX_DEPTH",
     "MAX_EXPRESSION_CHARACTERS",

@@ -35,6 +35,7 @@ _Blank: TypeAlias = Annotated[
 _Hash: TypeAlias = Annotated[
     str, msgspec.Meta(extra={"validate": check_hash, "expected": "a field"})
 ]
+_Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -77,9 +78,12 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         deny: Expressions; a record that matches one of them does not pass, whatever `allow` says.
         sample: How many of the flows that are left pass.
         mask: What is taken out of the records that pass.
+        plugins: Filters of plugins with their options, by name; ``type`` names the plugin, the
+            name itself by default. A record passes if all of them let it.
     """
 
     allow: _Expressions = []
     deny: _Expressions = []
     sample: SampleConfig = SampleConfig()
     mask: MaskConfig = MaskConfig()
+    plugins: dict[_Name, dict[str, object]] = {}

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from trireme_collector.filters._config import FilterConfig, MaskConfig
     from trireme_collector.records import Record
 
-__all__ = ["DROPPED_FILTERED", "DROPPED_SAMPLED", "RecordFilter"]
+__all__ = ["DROPPED_FILTERED", "DROPPED_FILTER_FAILED", "DROPPED_SAMPLED", "RecordFilter"]
 
 DROPPED_FILTERED: Final = "filtered"
 """The reason of a drop: a filter of the collector left the record out."""
+DROPPED_FILTER_FAILED: Final = "filter_failed"
+"""The reason of a drop: the filter of a plugin raised, so that nobody knows whether it passes."""
 DROPPED_SAMPLED: Final = "sampled"
 """The reason of a drop: the flow is not in the part that the collector gets."""
 
@@ -40,17 +42,24 @@ class RecordFilter:
     """Chooses, samples and masks records as a configuration says.
 
     Args:
-        config: What passes.
+        config: What passes. Its `plugins` are only names here: `tests` are what stands behind.
+        tests: Filters of plugins: functions that tell whether a record passes. They are not asked
+            about the records that carry the counts.
 
     Attributes:
         passes_all: Whether every record passes as it is.
+        error: What a filter of a plugin raised last.
 
     Raises:
         ConfigError: An expression is wrong, or the key of a mask cannot be read.
     """
 
-    def __init__(self, config: FilterConfig) -> None:
+    def __init__(
+        self, config: FilterConfig, tests: Sequence[Callable[[Record], bool]] = ()
+    ) -> None:
         """Compile the configuration."""
+        self._tests = tuple(tests)
+        self.error: Exception | None = None
         allow = [_compiled(text) for text in config.allow]
         deny = [_compiled(text) for text in config.deny]
         key = _read_key(config.mask) if config.mask.hash else b""
@@ -68,7 +77,9 @@ class RecordFilter:
                 mask=compile_mask(kind, config.mask.blank, config.mask.hash, key),
             )
         everything = _Plan(passes=True, keep=None, mask=None)
-        self.passes_all = all(plan == everything for plan in self._plans.values())
+        self.passes_all = not self._tests and all(
+            plan == everything for plan in self._plans.values()
+        )
 
     def sift(
         self, records: Sequence[Record], sizes: Sequence[int]
@@ -86,12 +97,17 @@ class RecordFilter:
             return records, sizes, _NOTHING
         passed: list[Record] = []
         passed_sizes: list[int] = []
-        filtered = sampled = 0
+        filtered = sampled = failed = 0
         for record, size in zip(records, sizes, strict=True):
             plan = self._plans[type(record)]
             try:
                 if plan.passes is not True and (plan.passes is False or not plan.passes(record)):
                     filtered += 1
+                    continue
+                verdict = True if not self._tests else self._ask(record)
+                if not verdict:
+                    failed += verdict is None
+                    filtered += verdict is False
                     continue
                 if plan.keep is not None and not plan.keep(record):
                     sampled += 1
@@ -102,8 +118,22 @@ class RecordFilter:
                 filtered += 1
                 continue
             passed_sizes.append(size)
-        counts = {DROPPED_FILTERED: filtered, DROPPED_SAMPLED: sampled}
+        counts = {
+            DROPPED_FILTERED: filtered,
+            DROPPED_FILTER_FAILED: failed,
+            DROPPED_SAMPLED: sampled,
+        }
         return passed, passed_sizes, {reason: count for reason, count in counts.items() if count}
+
+    def _ask(self, record: Record) -> bool | None:
+        """Ask the filters of plugins; None when one of them fails."""
+        if type(record) is Checkpoint:
+            return True
+        try:
+            return all(test(record) for test in self._tests)
+        except Exception as error:  # noqa: BLE001  a plugin's filter may raise anything; the worker tells
+            self.error = error
+            return None
 
 
 def _compiled(text: str) -> dict[type[Record], Test]:
