@@ -13,7 +13,7 @@ EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 TOX := PATH="$(subst $(SPACE),:,$(strip $(PATH) $(INTERPRETERS)))" $(BIN)/tox
 
-.PHONY: help demo test live bench fuzz docs lint type changelog clean
+.PHONY: help demo test live bench fuzz docs lint type man package extras clean
 
 help:  ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,15 @@ lint: $(STAMPS)/venv  ## Check style, format and the direction of imports.
 
 type: $(STAMPS)/venv $(STAMPS)/needs  ## Check types.
 	@$(TOX) run -e type
+
+man: $(STAMPS)/venv  ## Write the manual pages anew, from the commands.
+	@$(BIN)/python packaging/man_pages.py
+
+package: $(STAMPS)/venv  ## Build the source archive, the wheel and their software bill of materials into dist/.
+	@$(TOX) run -e package
+
+extras: $(STAMPS)/venv  ## Install the wheel with each extra into a clean environment, on each Python that is there.
+	@$(TOX) run -e extras
 
 clean:  ## Remove everything that was made.
 	rm -rf $(VENV) $(STAMPS) .tox build dist *.egg-info docs/_build .coverage* htmlcov

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import trireme_collector
 
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = (ROOT, ROOT / "datapath", ROOT / "plugins")
+DATA = re.compile(r"\.(dist-info|data)/")
 DATA_SUFFIXES = {".json", ".pcap", ".toml"}
 
 
@@ -58,29 +60,81 @@ def files_on_disk() -> set[str]:
     }
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Build the wheel from a clean copy: leftovers of an earlier build cannot reach it."""
-    base = tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, base / name)
+# What the build reads beside the packages.
+BUILD_FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "packaging")
+BUILD = """
+import sys
+sys.path.insert(0, "packaging/build")
+import reproducible_build
+print(getattr(reproducible_build, "build_" + sys.argv[1])("dist"))
+"""
+
+
+def copy_tree(base: Path) -> Path:
+    """Copy what the build reads: leftovers of an earlier build cannot reach it."""
+    base.mkdir(exist_ok=True)
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    for name in BUILD_FILES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, base / name, ignore=ignore, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, base / name)
     for directory in directories().values():
-        shutil.copytree(
-            directory,
-            base / directory.relative_to(ROOT),
-            ignore=shutil.ignore_patterns("__pycache__", ".*"),
-        )
-    code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+        target = base / directory.relative_to(ROOT)
+        shutil.copytree(directory, target, ignore=ignore, copy_function=shutil.copyfile)
+    return base
+
+
+def build(base: Path, kind: str, umask: int = 0o022) -> Path:
+    """Build as an installer does, and return the archive."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(base / "dist")],
+        [sys.executable, "-W", "ignore", "-c", BUILD, kind],
         cwd=base,
         capture_output=True,
         text=True,
         check=False,
+        umask=umask,
+        env={key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = (base / "dist").glob("*.whl")
-    return zipfile.ZipFile(path)
+    return base / "dist" / done.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tree: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(build(tree, "wheel"))
+
+
+@pytest.fixture(scope="module")
+def archive(tree: Path) -> Path:
+    return build(tree, "sdist")
+
+
+@pytest.mark.xdist_group("wheel")
+def test_source_archives_have_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+    """Built elsewhere, out of files with other times that are for their owner alone."""
+    base = copy_tree(tmp_path / "with a space")
+    for path in base.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    other = build(base, "sdist", umask=0o077)
+    assert other.name == archive.name
+    assert other.read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.xdist_group("wheel")
+def test_wheels_have_the_same_bytes(archive: Path, wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Built from the tree, and elsewhere from the source archive."""
+    shutil.unpack_archive(archive, tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    other = build(unpacked, "wheel", umask=0o077)
+    assert other.read_bytes() == Path(wheel.filename or "").read_bytes()
 
 
 def test_the_source_roots_hold_packages() -> None:
@@ -119,8 +173,21 @@ def test_every_distributed_package_says_that_it_is_typed() -> None:
 
 @pytest.mark.xdist_group("wheel")
 def test_the_wheel_holds_what_is_on_disk(wheel: zipfile.ZipFile) -> None:
-    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    shipped = {name for name in wheel.namelist() if not DATA.search(name)}
     assert shipped == files_on_disk()
+
+
+@pytest.mark.xdist_group("wheel")
+def test_the_wheel_brings_what_man_systemd_and_the_shells_read(wheel: zipfile.ZipFile) -> None:
+    data = [n.partition(".data/data/share/")[2] for n in wheel.namelist() if ".data/" in n]
+    man = [name for name in data if name.startswith("man/man1/")]
+    assert len(man) == len(list((ROOT / "packaging" / "man").glob("*.1"))) > 10
+    assert sorted(set(data) - set(man)) == [
+        "bash-completion/completions/trireme-collector",
+        "fish/vendor_completions.d/trireme-collector.fish",
+        "trireme-collector/trireme-collector.service",
+        "zsh/site-functions/_trireme-collector",
+    ]
 
 
 @pytest.mark.xdist_group("wheel")
