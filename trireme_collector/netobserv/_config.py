@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from trireme_collector.errors import ConfigError
+from trireme_collector.netobserv._config_form import as_read
 from trireme_collector.netobserv._durations import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "FieldGroup",
@@ -250,28 +250,10 @@ def read_key_definition(config: Mapping[str, object]) -> KeyDefinition:
 
 def _convert(config: Mapping[str, object], kind: type[StructT], what: str) -> StructT:
     try:
-        return msgspec.convert(_without_nulls(config), kind, strict=True)
+        return msgspec.convert(as_read(config, kind), kind, strict=True)
     except msgspec.ValidationError as error:
         msg = f"{what}: {_nearest(str(error), kind)}"
         raise ConfigError(msg) from error
-    except RecursionError as error:
-        msg = f"{what}: nested too deeply; it has four levels at most"
-        raise ConfigError(msg) from error
-
-
-def _without_nulls(value: object) -> object:
-    """Leave out what is null: it means the same as not being there."""
-    if isinstance(value, Mapping):
-        return {
-            str(name): dict(item)
-            if name == "selector" and isinstance(item, Mapping)
-            else _without_nulls(item)
-            for name, item in value.items()
-            if item is not None
-        }
-    if isinstance(value, (list, tuple)):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def _nearest(message: str, kind: type[msgspec.Struct]) -> str:
@@ -279,7 +261,7 @@ def _nearest(message: str, kind: type[msgspec.Struct]) -> str:
     found = re.search(r"unknown field `([^`]*)`", message)
     if not found:
         return message
-    near = difflib.get_close_matches(found[1], _all_keys(kind), n=1)
+    near = difflib.get_close_matches(found[1], _all_keys(kind) - {found[1]}, n=1)
     return f"{message}; did you mean {near[0]!r}?" if near else message
 
 
@@ -385,7 +367,7 @@ def _default_profile_problems(config: TrackingConfig) -> Iterable[str]:
             except ValueError:
                 continue  # reported with the others
             if length < 0:
-                yield f"scheduling group {index}: {key} cannot be negative"
+                yield f"scheduling group {index}: {key} cannot be negative, or beyond 64 bits"
             elif beats and not length and key == "heartbeatInterval":
                 yield (
                     f"scheduling group {index}: heartbeatInterval has to be above 0 for heartbeats,"

@@ -30,16 +30,14 @@ def parse_duration(value: object) -> int:
         value: Text such as ``1m30s``, or a number of nanoseconds.
 
     Returns:
-        Nanoseconds.
+        Nanoseconds; -2^63 for a number beyond 64 bits, as the original reads it.
 
     Raises:
         ValueError: It is no duration.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not -_LIMIT_NS <= value < _LIMIT_NS:
-            msg = f"{value!r} nanoseconds are more than a duration can be"
-            raise ValueError(msg)
-        return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0:
+        # What does not fit into 64 bits becomes the one value that stands for that.
+        return int(value) if -_LIMIT_NS <= value < _LIMIT_NS else -_LIMIT_NS
     if not isinstance(value, str) or len(value) > _MAX_LENGTH:
         msg = f"{value!r} is no duration; write it like '30s'"
         raise ValueError(msg)
@@ -52,7 +50,7 @@ def parse_duration(value: object) -> int:
     total = sum(
         int(Fraction(number.rstrip(".")) * _UNITS_NS[unit]) for number, unit in _PART.findall(text)
     )
-    if total >= _LIMIT_NS:
+    if total >= _LIMIT_NS + (sign < 0):
         msg = f"{value!r} is longer than a duration can be"
         raise ValueError(msg)
     return sign * total

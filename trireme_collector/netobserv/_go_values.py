@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 __all__ = ["as_float", "float_of", "float_text", "go_text", "integral", "is_true", "uint32_of"]
 
@@ -24,6 +25,8 @@ _INT64_RANGE = 2.0**63
 _EXACT = 2**53
 # From here on Go's encoder and text form use an exponent.
 _EXPONENT_FROM = 1e21
+# Between these powers of ten, %v writes a float without an exponent.
+_FIRST_POWER, _END_OF_POWERS = -4, 6
 
 
 def float_of(value: object) -> float | None:
@@ -147,20 +150,25 @@ def go_text(value: object) -> str:
             return "true" if value else "false"
         case int() | float():
             return _general(float(value))
+        case Mapping():
+            members = sorted((str(name), item) for name, item in value.items())
+            return f"map[{' '.join(f'{name}:{go_text(item)}' for name, item in members)}]"
+        case list() | tuple():
+            return f"[{' '.join(map(go_text, value))}]"
         case _:
             return str(value)
 
 
 def _general(number: float) -> str:
-    """Write a float with an exponent where ``%g`` has one."""
-    if not math.isfinite(number) or number == 0 or 1e-4 <= abs(number) < 1e21:
-        plain = float_text(number)
-        digits = len(plain.lstrip("-").partition(".")[0])
-        if digits <= 6 or not math.isfinite(number):
-            return plain
-    sign, body = ("-", -number) if number < 0 else ("", number)
-    mantissa, _, exponent = f"{body:.17e}".partition("e")
-    shortest = float_text(body).replace(".", "").strip("0")
-    mantissa = shortest[0] + (f".{shortest[1:]}" if len(shortest) > 1 else "")
-    power = int(exponent)
+    """Write a float with an exponent where ``%v`` has one: below 1e-4, and from 1e6 on."""
+    plain = float_text(number)
+    if number == 0 or not math.isfinite(number):
+        return plain
+    sign = "-" if number < 0 else ""
+    digits = plain.lstrip("-").replace(".", "").strip("0")
+    whole, _, fraction = plain.lstrip("-").partition(".")
+    power = len(whole) - 1 if whole != "0" else len(fraction.lstrip("0")) - len(fraction) - 1
+    if _FIRST_POWER <= power < _END_OF_POWERS:
+        return plain
+    mantissa = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
     return f"{sign}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"

@@ -44,6 +44,7 @@ SIGNED_FIELDS = frozenset(
 _OFFSET_BASIS = 14695981039346656037
 _PRIME = 1099511628211
 _MASK = 0xFFFFFFFFFFFFFFFF
+_INT64_MIN = -(1 << 63)
 _FLOAT = struct.Struct("<d")
 
 # Type ids of gob, as it writes them.
@@ -115,7 +116,7 @@ def encode_value(value: object, *, signed: bool = False) -> bytes:
         case bool():
             return _message(_BOOL, _uint(value))
         case int():
-            if not -(1 << 63) <= value <= _MASK:
+            if not _INT64_MIN <= value <= _MASK:
                 msg = f"{value} has more than 64 bits"
                 raise UnencodableError(msg)
             if not signed and value >= 0:
@@ -137,14 +138,13 @@ def typed_number(field: str, value: object, numbers: Numbers) -> object:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
-    if numbers == "agent" and (field in UNSIGNED_FIELDS or field in SIGNED_FIELDS):
-        if isinstance(value, int):
-            return value
-        return int(value) if math.isfinite(value) and value == int(value) else value
+    is_integer = numbers == "agent" and (field in UNSIGNED_FIELDS or field in SIGNED_FIELDS)
+    if is_integer and _INT64_MIN <= value <= _MASK and value == int(value):
+        return int(value)
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _integer_kind(field: str, numbers: Numbers) -> tuple[bool, bool]:

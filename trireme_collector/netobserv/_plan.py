@@ -117,7 +117,7 @@ class Plan:
         self.duplicate = place[DUPLICATE]
         self.protocol = place[PROTOCOL]
         self.flags = place[flags] if flags else -1
-        self._strict = profile == "strict"
+        self.is_strict = profile == "strict"
         self._integers = UNSIGNED_FIELDS | SIGNED_FIELDS if numbers == "agent" else frozenset()
         self._place = place
 
@@ -140,28 +140,28 @@ class Plan:
 
     def copy_flow_log(self, flow: Mapping[str, object]) -> dict[str, object]:
         """Copy a flow log; strictly, numbers are those that floats can hold."""
-        if not self._strict:
+        if not self.is_strict:
             return dict(flow)
         return {name: self.as_held(name, value) for name, value in flow.items()}
 
     def as_held(self, name: str, value: object) -> object:
         """Give a value as it is after it was held in the type that its field has."""
-        return value if not self._strict or name in self._integers else as_float(value)
+        return value if not self.is_strict or name in self._integers else as_float(value)
 
     def _initial(self, field: OutputField) -> float | int | None:
         match field.operation:
             case "sum" | "count":
-                return 0.0 if self._strict else 0
+                return 0.0 if self.is_strict else 0
             case "min":
-                return sys.float_info.max if self._strict else math.inf
+                return sys.float_info.max if self.is_strict else math.inf
             case "max":
-                return -sys.float_info.max if self._strict else -math.inf
+                return -sys.float_info.max if self.is_strict else -math.inf
             case _:
                 return None
 
     def _output(self, field: OutputField, name: str, slot: int) -> Output:
         is_copy = field.operation in ("first", "last")
-        if self._strict:
+        if self.is_strict:
             # The original leaves out zeros of one type only: that of everything added up.
             drops_zero = not (is_copy and field.source in self._integers)
         else:

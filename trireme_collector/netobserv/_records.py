@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["flows_from_record", "record_from_flow"]
 
 _PORTED = frozenset({6, 17, 132})
+_ICMP = frozenset({1, 58})
 _NS_PER_MS = 1_000_000
 _INGRESS, _EGRESS = 0, 1
 _ETYPE_IPV4, _ETYPE_IPV6 = 0x0800, 0x86DD
@@ -70,6 +71,8 @@ def flows_from_record(
         agent_ip=agent_ip,
         etype=_etype(source or destination),
         flags=record.tcp_flags,
+        icmp_type=record.icmp_type,
+        icmp_code=record.icmp_code,
         pkt_drop_bytes=octets if rejected else UNSET,
         pkt_drop_packets=packets if rejected else UNSET,
         pkt_drop_latest_drop_cause=(record.drop_reason or UNSET) if rejected else UNSET,
@@ -93,6 +96,8 @@ def _way_back(there: Flow, record: FlowRecord) -> Flow:
         pkt_drop_packets=UNSET,
         pkt_drop_latest_drop_cause=UNSET,
         network_events=UNSET,
+        icmp_type=UNSET,
+        icmp_code=UNSET,
     )
 
 
@@ -124,6 +129,8 @@ def record_from_flow(flow: Flow) -> FlowRecord:
         direction=_direction_of(flow.flow_direction),
         interface=flow.interface or (flow.interfaces[0] if flow.interfaces else UNSET),
         tcp_flags=_bits(flow.flags),
+        icmp_type=flow.icmp_type if flow.proto in _ICMP else UNSET,
+        icmp_code=flow.icmp_code if flow.proto in _ICMP else UNSET,
     )
 
 

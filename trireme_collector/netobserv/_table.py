@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from trireme_collector.netobserv._account import Account
 from trireme_collector.netobserv._adder import compile_adder
+from trireme_collector.netobserv._conversation_record import conversation_record
 from trireme_collector.netobserv._flags import FIN, SYN_ACK, flags_of, is_closing, is_reset
 from trireme_collector.netobserv._go_values import float_of, integral, is_true
 from trireme_collector.netobserv._groups import Conversation, Group, Path
@@ -74,6 +75,7 @@ class ConversationTable:
         self._two_sided = bool(config.key_definition.hash.field_group_a_ref)
         self._detects_end = config.tcp_flags.detect_end_connection
         self._swaps = config.tcp_flags.swap_ab
+        self._flags_field = config.tcp_flags.field_name
         types = config.output_record_types
         self.gives_flow_logs = "flowLog" in types
         self._gives_new = "newConnection" in types
@@ -98,10 +100,9 @@ class ConversationTable:
         alive until it has caught up.
         """
         now_ns = now_ms * 1_000_000
-        if now_ns < self._now_ns:
+        if now_ns < self._now_ns and not self._strict:
             self.account.clock_reversals += 1
-            if not self._strict:
-                return
+            return
         self._now_ns = now_ns
 
     def observe(
@@ -213,7 +214,8 @@ class ConversationTable:
         flags = row[self.plan.flags]
         if type(flags) is int and 0 <= flags <= 0xFFFF:
             return flags
-        return flags_of(flags, with_names=not self._strict)
+        held = self.plan.as_held(self._flags_field, flags)
+        return flags_of(held, with_names=not self._strict)
 
     def _ends(self, conversation: Conversation, flags: int, *, is_ab: bool) -> bool:
         """Say whether a flow log with these flags ends its conversation."""
@@ -379,35 +381,4 @@ class ConversationTable:
         self, conversation: Conversation, kind: str, give: Callable[[dict[str, object]], None]
     ) -> None:
         self.account.outputs[kind] += 1
-        give(self._record(conversation, kind))
-
-    def _record(self, conversation: Conversation, kind: str) -> dict[str, object]:
-        """Build a record: the key, what was added up, and what kind of record it is."""
-        strict = self._strict
-        as_held = self.plan.as_held
-        record: dict[str, object] = {}
-        for name, value in zip(self.plan.keys, conversation.keys, strict=True):
-            if value is not UNSET:
-                record[name] = as_held(name, value)
-            elif strict:
-                record[name] = None
-        slots = conversation.slots
-        for name, slot, is_copy, drops_zero in self.plan.outputs:
-            value = slots[slot]
-            if value is None:
-                continue
-            if is_copy:
-                if drops_zero and value == 0 and type(value) in (int, float):
-                    continue
-            elif type(value) is float:
-                if math.isinf(value) and not strict:
-                    continue
-                value = integral(value) if value - value == 0 else value
-            if drops_zero and value == 0 and not is_copy:
-                continue
-            record[name] = value
-        record["_HashId"] = conversation.text
-        record["_RecordType"] = kind
-        record["_IsFirst"] = not conversation.is_reported
-        conversation.is_reported = True
-        return record
+        give(conversation_record(self.plan, conversation, kind))

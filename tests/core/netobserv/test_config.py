@@ -46,12 +46,31 @@ def test_too_deep() -> None:
     deep: Any = {}
     for _ in range(100_000):
         deep = {"keyDefinition": deep}
-    assert "nested too deeply" in refusal(deep)
+    assert "unknown field `keyDefinition` - at `$.keyDefinition`" in refusal(deep)
     while deep:  # taking it apart by itself would exhaust the stack of some interpreters
         deep = deep["keyDefinition"]
 
 
-@pytest.mark.parametrize("beat", ["0s", 0, None])
+@pytest.mark.parametrize("profile", ["strict", "default"])
+def test_keys_are_found_in_any_case_and_null_is_nothing(profile: Profile) -> None:
+    usual = config()
+    shouted = {name.upper(): value for name, value in usual.items()}
+    shouted["TCPFLAGS"] = {"FIELDNAME": None, "SwapAb": None}
+    shouted["MaxConnectionsTracked"] = None
+    Tracker.from_config(shouted, profile=profile)
+    assert "unknown field `fielName`" in refusal(config(tcpFlags={"fielName": None}), profile)
+    # Null among the items of a list is an item, a group without a name and without fields.
+    none = {**usual["keyDefinition"], "fieldGroups": [*usual["keyDefinition"]["fieldGroups"], None]}
+    Tracker.from_config(config(keyDefinition=none), profile=profile)
+    assert "no record type ''" in refusal(config(outputRecordTypes=[None]), profile)
+
+
+@pytest.mark.parametrize("profile", ["strict", "default"])
+def test_a_duration_is_never_null(profile: Profile) -> None:
+    assert "heartbeatInterval" in refusal(config(scheduling=[{"heartbeatInterval": None}]), profile)
+
+
+@pytest.mark.parametrize("beat", ["0s", 0])
 def test_heartbeats_need_an_interval(beat: object) -> None:
     group = {"endConnectionTimeout": "10s", "heartbeatInterval": beat}
     changed = config(scheduling=[group])

@@ -163,9 +163,15 @@ def test_what_is_no_duration(text: object) -> None:
 
 
 def test_durations_have_an_end() -> None:
-    for long in ("3000000h", 2**63, float("inf"), "1" * 200 + "s"):
+    for long in ("3000000h", "-9223372036.854775809s", float("inf"), "1" * 200 + "s"):
         with pytest.raises(ValueError, match="duration"):
             parse_duration(long)
+    assert parse_duration("-9223372036.854775808s") == -(2**63)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1e300])
+def test_a_number_beyond_64_bits_is_the_duration_that_stands_for_that(number: float) -> None:
+    assert parse_duration(number) == -(2**63)
 
 
 def test_flags_have_names() -> None:

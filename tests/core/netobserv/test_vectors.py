@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from trireme_collector.netobserv._config import Profile
 
 VECTORS = vectors.load()
+RANDOM = vectors.load_random()
 
 
 def named(scenario: dict[str, Any]) -> str:
@@ -107,3 +109,34 @@ def test_flow_logs_of_an_agent_are_known_and_sound() -> None:
         kept = {name: value for name, value in flow.items() if value is not None}
         assert reader.tidy(flow) == kept
     assert (reader.wrong.total(), reader.unknown.total()) == (0, 0)
+
+
+@pytest.mark.parametrize("scenario", RANDOM["scenarios"], ids=named)
+def test_what_is_made_at_random_is_treated_alike(scenario: dict[str, Any]) -> None:
+    tracker = Tracker.from_config(scenario["config"], profile="strict", numbers=scenario["types"])
+    for step in scenario["steps"]:
+        given = tracker.process(step["flows"], step["at_ms"])
+        assert _comparable(given) == _comparable(step["output"]), step["at_ms"]
+    assert tracker.metrics() == scenario["metrics"]
+
+
+@pytest.mark.parametrize("refused", RANDOM["refused"], ids=named)
+@pytest.mark.parametrize("profile", ["strict", "default"])
+def test_what_is_broken_at_random_is_refused_alike(
+    refused: dict[str, Any], profile: Profile
+) -> None:
+    with pytest.raises(ConfigError):
+        Tracker.from_config(refused["config"], profile=profile)
+
+
+def _comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare numbers as floats; those without a form in JSON were written down by name."""
+    special = {math.inf: "#+Inf", -math.inf: "#-Inf"}
+
+    def plain(value: object) -> object:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return value
+        number = float(value)
+        return "#NaN" if math.isnan(number) else special.get(number, number)
+
+    return [{name: plain(value) for name, value in record.items()} for record in records]

@@ -21,3 +21,11 @@ def load() -> dict[str, Any]:
 def scenarios(*, refused: bool) -> list[Any]:
     """List the runs of the tracker, or the configurations that it refused."""
     return [s for s in load()["scenarios"] if ("config_error" in s) is refused]
+
+
+@functools.cache
+def load_random() -> dict[str, Any]:
+    """Read what it made of configurations and flow logs made at random."""
+    path = _FILE.with_name("netobserv_random.json.gz")
+    data: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return data
