@@ -18,7 +18,13 @@ project_copyright = "The trireme-collector maintainers, Apache-2.0"
 release = importlib.metadata.version("trireme-collector")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "option_table",
+    "pictures",
+]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 default_role = "py:obj"
@@ -37,6 +43,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
 html_title = f"trireme-collector {release}"
 
 man_pages = [

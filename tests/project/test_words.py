@@ -17,6 +17,7 @@ PLACES = (
     "datapath",
     "docs",
     "examples",
+    "packaging",
     "plugins",
     "tests",
     "trireme_collector",
