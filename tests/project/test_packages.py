@@ -19,7 +19,7 @@ import trireme_collector
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = (ROOT, ROOT / "datapath", ROOT / "plugins")
 DATA = re.compile(r"\.(dist-info|data)/")
-DATA_SUFFIXES = {".json", ".pcap", ".toml"}
+DATA_SUFFIXES = {".jinja", ".json", ".pcap", ".pyi", ".toml", ".yml"}
 
 
 def configuration() -> configparser.ConfigParser:

@@ -1,4 +1,4 @@
-"""`trireme-collector plugins`: what is installed, whether it works, which options it takes."""
+"""`trireme-collector plugins`: what is installed, how it is configured, and how to begin one."""
 
 from __future__ import annotations
 
@@ -6,21 +6,31 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trireme_collector.cli._plugins_new import new_plugin
 from trireme_collector.cli.output import json_option, print_json, printable, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     import msgspec
 
     from trireme_collector.cli._options import Option
-    from trireme_collector.hookspecs import CollectorSpec, DiscovererSpec, EnricherSpec
+    from trireme_collector.hookspecs import (
+        CollectorSpec,
+        DiscovererSpec,
+        EnricherSpec,
+        FilterSpec,
+        FormatSpec,
+    )
     from trireme_collector.registry import PluginInfo, PluginState
 
     _Spec: TypeAlias = (
         CollectorSpec[msgspec.Struct]
         | EnricherSpec[msgspec.Struct]
         | DiscovererSpec[msgspec.Struct]
+        | FilterSpec[msgspec.Struct]
+        | FormatSpec
     )
 
 __all__ = ["plugins"]
@@ -30,7 +40,10 @@ _COLORS = {"loaded": "green", "broken": "red", "blocked": "yellow"}
 
 @click.group()
 def plugins() -> None:
-    """List the plugins that are installed, or describe one."""
+    """List the plugins that are installed, describe one, or begin a new one."""
+
+
+plugins.add_command(new_plugin)
 
 
 @plugins.command(name="list")
@@ -64,27 +77,13 @@ def list_plugins(*, as_json: bool) -> None:
 @json_option
 def show_plugin(name: str, *, as_json: bool) -> None:
     """Describe the plugin NAME and the options that it takes."""
-    from trireme_collector.cli._options import describe_options
     from trireme_collector.registry import Registry
 
     info = Registry().describe(name)
-    offered = _offered(info)
-    options = {spec.name: describe_options(spec.config_type) for spec in offered}
     if as_json:
         fields = _fields(info)
-        described = [
-            {
-                "name": spec.name,
-                "summary": spec.summary,
-                "stability": spec.stability,
-                "options": list(options[spec.name]),
-            }
-            for spec in offered
-        ]
-        fields["collectors"] = described[: len(info.collectors)]
-        first, second = len(info.collectors), len(info.collectors) + len(info.enrichers)
-        fields["enrichers"] = described[first:second]
-        fields["discoverers"] = described[second:]
+        for kind, specs in _offered(info).items():
+            fields[kind] = [_spec_fields(spec) for spec in specs]
         print_json(fields)
         return
     click.echo(f"{click.style(printable(info.name), bold=True)}  {printable(_summary(info))}")
@@ -93,26 +92,54 @@ def show_plugin(name: str, *, as_json: bool) -> None:
     click.echo(f"  state         {_colored(info.state)}")
     if info.error is not None:
         click.echo(f"  error         {printable(_error(info))}")
-    for spec in offered:
-        click.echo(f"  stability     {spec.stability}")
-        if spec in info.collectors:
-            example = _example("collectors", spec.name, options[spec.name])
-            click.echo(f"\nIn the configuration file:\n\n{example}")
-        elif spec in info.discoverers:
-            example = _example("discovery", spec.name, options[spec.name])
-            click.echo(f"\nIn the configuration file of an agent:\n\n{example}")
-        else:
-            click.echo(f"\nOn the command line: --enrich {spec.name}:OPTION=VALUE,...\n")
-        for option in options[spec.name]:
-            click.echo(_option(option))
-        if not options[spec.name]:
-            click.echo("It takes no options.")
+    for kind, specs in _offered(info).items():
+        for spec in specs:
+            click.echo(f"  stability     {spec.stability}")
+            options = _options(spec)
+            click.echo(f"\n{_usage(kind, spec.name, options)}\n")
+            for option in options:
+                click.echo(_option(option))
+            if not options:
+                click.echo("It takes no options.")
 
 
-def _example(section: str, name: str, options: tuple[Option, ...]) -> str:
-    lines = [f"[{section}.{name}]", f'type = "{name}"']
-    lines += [f"{option.name} = ..." for option in options if option.required]
-    return "\n".join(f"    {line}" for line in lines) + "\n"
+def _spec_fields(spec: _Spec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "stability": spec.stability,
+        "options": list(_options(spec)),
+    }
+
+
+def _options(spec: _Spec) -> tuple[Option, ...]:
+    from trireme_collector.cli._options import describe_options
+    from trireme_collector.hookspecs import FormatSpec
+
+    return () if isinstance(spec, FormatSpec) else describe_options(spec.config_type)
+
+
+def _usage(kind: str, name: str, options: tuple[Option, ...]) -> str:
+    """Say how it is chosen."""
+    required = [f"{option.name} = ..." for option in options if option.required]
+
+    def in_file(where: str, *lines: str) -> str:
+        text = "\n".join(f"    {line}" for line in (*lines, *required))
+        return f"In the configuration file{where}:\n\n{text}"
+
+    match kind:
+        case "collectors":
+            return in_file("", f"[collectors.{name}]", f'type = "{name}"')
+        case "discoverers":
+            return in_file(" of an agent", f"[discovery.{name}]", f'type = "{name}"')
+        case "filters":
+            return in_file("", f"[collectors.NAME.filter.plugins.{name}]")
+        case "formats":
+            line = f'format = "{name}"'
+            text = f"In the table of a collector that takes formats:\n\n    {line}\n\n"
+            return f"{text}On the command line: trireme-collector convert --to {name}"
+        case _:
+            return f"On the command line: --enrich {name}:OPTION=VALUE,..."
 
 
 def _option(option: Option) -> str:
@@ -139,19 +166,27 @@ def _colored(state: PluginState) -> str:
     return click.style(state.value, fg=_COLORS.get(state.value))
 
 
-def _offered(info: PluginInfo) -> list[_Spec]:
-    offered: list[_Spec] = [*info.collectors]
-    offered += info.enrichers
-    offered += info.discoverers
-    return offered
+def _offered(info: PluginInfo) -> dict[str, Sequence[_Spec]]:
+    """Give what a plugin offers, by the names of the keys in JSON."""
+    return {
+        "collectors": info.collectors,
+        "enrichers": info.enrichers,
+        "discoverers": info.discoverers,
+        "formats": info.formats,
+        "filters": info.filters,
+    }
+
+
+def _every(info: PluginInfo) -> list[_Spec]:
+    return [spec for specs in _offered(info).values() for spec in specs]
 
 
 def _summary(info: PluginInfo) -> str:
-    return "; ".join(spec.summary for spec in _offered(info))
+    return "; ".join(spec.summary for spec in _every(info))
 
 
 def _stability(info: PluginInfo) -> str:
-    return ", ".join(dict.fromkeys(spec.stability.value for spec in _offered(info)))
+    return ", ".join(dict.fromkeys(spec.stability.value for spec in _every(info)))
 
 
 def _error(info: PluginInfo) -> str:
