@@ -23,7 +23,7 @@ from trireme_datapath.observer import (
     read_filter,
 )
 from trireme_datapath.observer.json_form import RESPONSE, encode_json, read_message
-from trireme_datapath.observer.lines import read_response
+from trireme_datapath.observer.lines import read_responses
 from trireme_datapath.observer.printer import FlowPrinter, OutputForm
 
 if TYPE_CHECKING:
@@ -84,16 +84,20 @@ def run(data: bytes) -> Hashable:
 
 def _line(data: bytes) -> Hashable:
     try:
-        response = read_response(data)
+        responses = read_responses(data)
     except ValueError as error:
         return str(error)[:12]
-    if response is None:
-        return "no flow"
+    return tuple(_use(response) for response in responses)
+
+
+def _use(response: dict[str, object]) -> Hashable:
     again = read_message(RESPONSE, json.loads(encode_json(response)))
     assert again == response
     for form in OutputForm:
         said: list[str] = []
-        printer = FlowPrinter(said.append, said.append, form=form, color=False, node_name=True)
+        printer = FlowPrinter(
+            said.append, said.append, form=form, node_name=True, policy_names=True
+        )
         printer.put(response)
         printer.close()
         text = "".join(said)

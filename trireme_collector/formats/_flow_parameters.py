@@ -60,6 +60,8 @@ def render_flow_parameters(
             f' destination_bytes="{number}"'
             if (number := record.destination_bytes) is not UNSET
             else "",
+            f' icmp_type="{number}"' if (number := record.icmp_type) is not UNSET else "",
+            f' icmp_code="{number}"' if (number := record.icmp_code) is not UNSET else "",
         )
     )
 

@@ -1,7 +1,8 @@
 """Flow records as Hubble shows flows: one ``GetFlowsResponse`` per line, in protobuf's JSON form.
 
 ``hubble observe --input-file FILE`` reads such lines. Names and enumerations are those of
-``flow.proto`` in Cilium v1.16; as protobuf has it, what has the default value is left out.
+``flow.proto`` in Cilium v1.16, those of denying policies and the kind of a policy of v1.18; as
+protobuf has it, what has the default value is left out.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from trireme_collector.formats._escaping import json_escape
 from trireme_collector.formats._time import format_rfc3339
+from trireme_collector.formats.icmp import icmp_text
 from trireme_collector.formats.text import record_time_ns
 from trireme_collector.records import (
     ActionType,
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_HUBBLE_LINE_BYTES",
+    "drop_to_hubble",
     "flow_to_hubble",
     "render_hubble_line",
     "render_hubble_lines",
@@ -70,12 +75,18 @@ _DROP_REASONS: Mapping[str, tuple[int, str]] = {
     FlowDropReason.MISSING_TOKEN: (189, "AUTH_REQUIRED"),
     FlowDropReason.ENCRYPTION_MISMATCH: (195, "UNENCRYPTED_TRAFFIC"),
 }
+_DECIDED = {"FORWARDED": "allowed", "DROPPED": "denied"}
 _DIRECTIONS = {Direction.INGRESS: "INGRESS", Direction.EGRESS: "EGRESS"}
 # The numbers of messages and of an identity in Cilium.
+_DROP = 1
 _TRACE = 4
 _POLICY_VERDICT = 5
 _WORLD = 2
 _NO_POLICY = frozenset({"", "default"})
+# What a drop for a reason without a counterpart is called: what is left was denied by policy.
+_POLICY_DENIED = (133, "POLICY_DENIED")
+# Clients of version 1.18 print policies that have a kind; that of Kubernetes' is its resource.
+_POLICY_KIND = "TriremePolicy"
 
 
 def flow_to_hubble(record: FlowRecord) -> dict[str, object]:
@@ -84,7 +95,6 @@ def flow_to_hubble(record: FlowRecord) -> dict[str, object]:
     The endpoints' tags are known of the unit that judged only, which the direction tells.
     """
     verdict = _verdict(record)
-    protocol = record.l4_protocol
     flow: dict[str, object] = {}
     time_ns = record_time_ns(record)
     if time_ns is not None:
@@ -102,18 +112,34 @@ def flow_to_hubble(record: FlowRecord) -> dict[str, object]:
     flow["event_type"] = {"type": _TRACE if record.phase else _POLICY_VERDICT}
     if record.direction:
         flow["traffic_direction"] = _DIRECTIONS[record.direction]
-        if verdict == "FORWARDED" and record.policy_id not in _NO_POLICY:
+        decided = _DECIDED.get(verdict)
+        if decided and record.policy_id not in _NO_POLICY:
             policy: dict[str, object] = {"name": record.policy_id}
             _add(policy, "namespace", record.namespace)
-            flow[f"{record.direction.value}_allowed_by"] = [policy]
+            policy["kind"] = _POLICY_KIND
+            flow[f"{record.direction.value}_{decided}_by"] = [policy]
     # A record is turned the way of the first packet.
     flow["is_reply"] = False
     if record.interface:
         flow["interface"] = {"name": record.interface}
-    if protocol == _TCP and record.tcp_flags:
-        flow["Summary"] = f"TCP Flags: {', '.join(_flags(record.tcp_flags))}"
-    else:
-        _add(flow, "Summary", _TRANSPORTS.get(protocol) or _ICMP.get(protocol, ""))
+    _add(flow, "Summary", _summary(record))
+    return flow
+
+
+def drop_to_hubble(record: FlowRecord) -> dict[str, object] | None:
+    """Give the drop of a denied flow, which Hubble tells beside the verdict of the policy.
+
+    Returns:
+        The drop, or None if nothing was dropped.
+    """
+    if record.phase or not record.action.rejected:
+        return None
+    flow = flow_to_hubble(record)
+    for name in ("is_reply", "egress_denied_by", "ingress_denied_by"):
+        flow.pop(name, None)
+    code, name = _DROP_REASONS.get(record.drop_reason, _POLICY_DENIED)
+    flow["drop_reason"], flow["drop_reason_desc"] = code, name
+    flow["event_type"] = {"type": _DROP, "sub_type": code}
     return flow
 
 
@@ -138,11 +164,29 @@ def render_hubble_response(
 
 
 def render_hubble_line(record: FlowRecord) -> bytes:
-    """Render a flow record as one line, with its line end.
+    """Render what was decided about a flow as one line, with its line end.
 
     Hubble's reader stops at a line that is too long, so one leaves out its labels.
     """
-    flow = flow_to_hubble(record)
+    return _line(flow_to_hubble(record))
+
+
+def render_hubble_lines(records: Iterable[Record]) -> bytes:
+    """Render the flow records among others as lines; Hubble has no form for the rest.
+
+    A denied flow is two lines: the verdict of the policy, and the drop.
+    """
+    lines: list[bytes] = []
+    for record in records:
+        if isinstance(record, FlowRecord):
+            lines.append(render_hubble_line(record))
+            drop = drop_to_hubble(record)
+            if drop is not None:
+                lines.append(_line(drop))
+    return b"".join(lines)
+
+
+def _line(flow: dict[str, object]) -> bytes:
     line = render_hubble_response(flow)
     if len(line) > MAX_HUBBLE_LINE_BYTES:
         for side in (flow["source"], flow["destination"]):
@@ -150,13 +194,6 @@ def render_hubble_line(record: FlowRecord) -> bytes:
                 side.pop("labels", None)
         line = render_hubble_response(flow)
     return line if len(line) <= MAX_HUBBLE_LINE_BYTES else b""
-
-
-def render_hubble_lines(records: Iterable[Record]) -> bytes:
-    """Render the flow records among others as lines; Hubble has no form for the rest."""
-    return b"".join(
-        [render_hubble_line(record) for record in records if isinstance(record, FlowRecord)]
-    )
 
 
 def _add(fields: dict[str, object], name: str, value: object) -> None:
@@ -184,6 +221,18 @@ def _flags(value: int) -> list[str]:
     return [name for name, bit in _TCP_FLAGS if value & bit]
 
 
+def _summary(record: FlowRecord) -> str:
+    protocol = record.l4_protocol
+    if protocol == _TCP and record.tcp_flags:
+        return f"TCP Flags: {', '.join(_flags(record.tcp_flags))}"
+    icmp = _ICMP.get(protocol)
+    if icmp is None:
+        return _TRANSPORTS.get(protocol, "")
+    if record.icmp_type is UNSET:
+        return icmp
+    return f"{icmp} {icmp_text(protocol, record.icmp_type, record.icmp_code or 0)}"
+
+
 def _ip(record: FlowRecord) -> dict[str, object]:
     source, destination = record.source.ip, record.destination.ip
     if not (source or destination):
@@ -200,8 +249,13 @@ def _transport(record: FlowRecord) -> dict[str, object]:
     name = _TRANSPORTS.get(protocol)
     if name is None:
         icmp = _ICMP.get(protocol)
-        # Records do not keep type and code; without this, filters would not know the protocol.
-        return {icmp: {}} if icmp else {}
+        if icmp is None:
+            return {}
+        # Even without type and code: by this filters know the protocol.
+        message: dict[str, object] = {}
+        _add(message, "type", record.icmp_type)
+        _add(message, "code", record.icmp_code)
+        return {icmp: message}
     ports: dict[str, object] = {}
     _add(ports, "source_port", record.source.port)
     _add(ports, "destination_port", record.destination.port)

@@ -88,6 +88,8 @@ class FlowRecord(RecordBase, frozen=True, kw_only=True, gc=False, tag="flow"):
         source_bytes: IP bytes of those packets.
         destination_packets: Packets that the server sent.
         destination_bytes: IP bytes of those packets.
+        icmp_type: The type of the ICMP or ICMPv6 message that opened the flow.
+        icmp_code: Its code.
     """
 
     context_id: str = ""
@@ -117,6 +119,8 @@ class FlowRecord(RecordBase, frozen=True, kw_only=True, gc=False, tag="flow"):
     source_bytes: int | UnsetType = UNSET
     destination_packets: int | UnsetType = UNSET
     destination_bytes: int | UnsetType = UNSET
+    icmp_type: int | UnsetType = UNSET
+    icmp_code: int | UnsetType = UNSET
 
     def __str__(self) -> str:
         """Print the upstream line, letter for letter, quirks included."""

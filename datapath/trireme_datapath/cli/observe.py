@@ -72,6 +72,7 @@ _TIME_FORMATS = (
     help="How times are printed.",
 )
 @click.option("--print-node-name", is_flag=True, help="Print where flows were seen, too.")
+@click.option("--print-policy-names", is_flag=True, help="Print which policies decided, too.")
 @click.option(
     "--ip-translation/--no-ip-translation",
     default=True,
@@ -271,6 +272,7 @@ def _printer(ctx: click.Context, options: dict[str, Any], *, is_following: bool)
         form=form,
         time_format=options["time_format"],
         node_name=options["print_node_name"],
+        policy_names=options["print_policy_names"],
         names=options["ip_translation"] and not options["numeric"],
         color=sys.stdout.isatty() if color is None else color,
     )

@@ -42,6 +42,7 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "ERROR": "DENIED",
     "AUDIT": "AUDITED",
 }
+_DECIDED: Final[Mapping[str, str]] = {"ALLOWED": "allowed", "DENIED": "denied"}
 
 
 def flow_type(flow: Flow) -> str:
@@ -78,13 +79,32 @@ def _layer7_type(layer7: Flow) -> str:
     return f"l7-{kind}"
 
 
-def verdict_text(flow: Flow) -> tuple[str, str]:
-    """Give the word for the verdict, and its colour or ``""``."""
+def verdict_text(flow: Flow, *, policies: bool = False) -> tuple[str, str]:
+    """Give the word for the verdict, and its colour or ``""``.
+
+    Args:
+        flow: The flow in its JSON form.
+        policies: Whether to name the policies that decided.
+    """
     verdict = str(flow.get("verdict") or "VERDICT_UNKNOWN")
     word = verdict
     if integer(child(flow, "event_type"), "type") == MessageType.POLICY_VERDICT:
         word = _DECISIONS.get(verdict, verdict)
+        if policies:
+            word += _policies_text(flow, _DECIDED.get(word, ""))
     return word, _COLORS.get(verdict, "")
+
+
+def _policies_text(flow: Flow, decided: str) -> str:
+    """Name the policies of the direction that allowed or denied; those without a kind are not."""
+    direction = str(flow.get("traffic_direction", "")).lower()
+    policies = flow.get(f"{direction}_{decided}_by")
+    named = [
+        f"{text(one, 'name')} ({text(one, 'kind')})"
+        for one in (policies if isinstance(policies, list) else ())
+        if isinstance(one, dict) and text(one, "name") and text(one, "kind")
+    ]
+    return f" BY {', '.join(named)}" if named else ""
 
 
 def identity_text(identity: int) -> str:

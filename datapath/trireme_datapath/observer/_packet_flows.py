@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trireme_collector.formats import icmp_text
 from trireme_collector.records import PacketEvent
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ def _add_transport(flow: dict[str, object], report: PacketReport) -> str:
     name = _WITH_PORTS.get(report.protocol)
     if name is None:
         icmp = _ICMP.get(report.protocol, "")
-        if icmp:
-            flow["l4"] = {icmp: {}}
-        return icmp
+        if not icmp:
+            return ""
+        kind = _icmp_kind(report)
+        flow["l4"] = {icmp: {} if kind is None else {"type": kind[0], "code": kind[1]}}
+        return icmp if kind is None else f"{icmp} {icmp_text(report.protocol, *kind)}"
     ports: dict[str, object] = {
         "source_port": report.source_port,
         "destination_port": report.destination_port,
@@ -82,3 +85,13 @@ def _add_transport(flow: dict[str, object], report: PacketReport) -> str:
         ports["flags"] = dict.fromkeys(flags, True)
         return f"TCP Flags: {', '.join(flags)}"
     return name
+
+
+def _icmp_kind(report: PacketReport) -> tuple[int, int] | None:
+    """Read type and code out of what is kept of the packet, if they are in it."""
+    from trireme_datapath.packet import Packet, decode  # noqa: PLC0415  rarely needed
+
+    packet = decode(report.payload, original_length=max(report.length, len(report.payload)))
+    if not isinstance(packet, Packet) or packet.icmp_type < 0:
+        return None
+    return packet.icmp_type, packet.icmp_code

@@ -1,6 +1,7 @@
 """The protocol of Hubble's observer, as far as a host has something to say in it.
 
 Names, numbers and the order of fields are those of Cilium v1.16: the order is that of its JSON.
+What denied, and the kind of a policy, came with v1.18.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ message Flow
   extensions 150000 google.protobuf.Any
   egress_allowed_by 21001 Policy*
   ingress_allowed_by 21002 Policy*
+  egress_denied_by 21004 Policy*
+  ingress_denied_by 21005 Policy*
 enum FlowType
   UNKNOWN_TYPE 0
   L3_L4 1
@@ -153,6 +156,7 @@ message Policy
   namespace 2 string
   labels 3 string*
   revision 4 uint64
+  kind 5 string
 message EventTypeFilter
   type 1 int32
   match_sub_type 2 bool

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trireme_collector.formats import record_time_ns
+from trireme_collector.records import FlowRecord
 from trireme_datapath.observer.reader import FlowReader
 from trireme_datapath.observer.ring import FlowRing
-from trireme_datapath.observer.seen import FLOW_MESSAGES, FlowMaker, LostEvents, SeenFlow
+from trireme_datapath.observer.seen import (
+    FLOW_MESSAGES,
+    DroppedFlow,
+    FlowMaker,
+    LostEvents,
+    SeenFlow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trireme_collector.records import FlowRecord, PacketReport
+    from trireme_collector.records import PacketReport
     from trireme_datapath.observer.reader import FlowsRequest
 
 __all__ = ["DEFAULT_MAX_FLOWS", "FlowObserver", "ObserverStatus"]
@@ -81,7 +88,7 @@ class FlowObserver:
         self._wake: Callable[[], None] | None = None
 
     def observe(self, record: FlowRecord | PacketReport, now_ns: int) -> None:
-        """See a record.
+        """See a record; a denied flow is two events, the policy's verdict and the drop.
 
         Args:
             record: It.
@@ -92,7 +99,12 @@ class FlowObserver:
         namespace = getattr(record, "namespace", "")
         if namespace:
             self._remember(namespace, now_ns)
-        self._write(SeenFlow(record, now_ns if time_ns is None else time_ns, self.maker), now_ns)
+        if time_ns is None:
+            time_ns = now_ns
+        self._write(SeenFlow(record, time_ns, self.maker), now_ns)
+        if isinstance(record, FlowRecord) and record.action.rejected and not record.phase:
+            self._seen += 1
+            self._write(SeenFlow(DroppedFlow(record), time_ns, self.maker), now_ns)
 
     def observe_message(self, message: bytes, now_ns: int) -> None:
         """See a message of a Cilium datapath; those that tell of no flow are passed over."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trireme_collector.formats import flow_to_hubble, record_time_ns
+from trireme_collector.formats import drop_to_hubble, flow_to_hubble, record_time_ns
 from trireme_collector.records import FlowRecord, PacketReport, decode_json
 from trireme_datapath.observer._packet_flows import packet_to_hubble
 from trireme_datapath.observer._times import json_time, parse_rfc3339
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trireme_datapath.observer.reader import FlowsRequest
 
-__all__ = ["MAX_LAST", "LineReader", "read_response"]
+__all__ = ["MAX_LAST", "LineReader", "read_responses"]
 
 MAX_LAST: Final = 1_000_000
 """So many flows are kept at most to find the last ones of a file."""
@@ -28,11 +28,12 @@ _EVERYTHING: Final = 1 << 63
 _KINDS: Final = ("flow", "lost_events", "node_status")
 
 
-def read_response(line: bytes) -> dict[str, object] | None:
+def read_responses(line: bytes) -> list[dict[str, object]]:
     """Read a line.
 
     Returns:
-        The response in its JSON form; None for a record that is no flow.
+        The responses in their JSON form: one, two for a denied flow, which is a drop besides, and
+        none for a record that is no flow.
 
     Raises:
         ValueError: The line is neither a response nor a record.
@@ -40,16 +41,20 @@ def read_response(line: bytes) -> dict[str, object] | None:
     try:
         value: object = msgspec.json.decode(line)
         if isinstance(value, dict) and any(isinstance(value.get(kind), dict) for kind in _KINDS):
-            return read_message(RESPONSE, value)
+            return [read_message(RESPONSE, value)]
         record = decode_json(line)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if isinstance(record, FlowRecord):
+        drop = drop_to_hubble(record)
         flow = flow_to_hubble(record)
-    elif isinstance(record, PacketReport):
-        flow = packet_to_hubble(record)
-    else:
-        return None
+        return [_response(record, one) for one in ((flow,) if drop is None else (flow, drop))]
+    if isinstance(record, PacketReport):
+        return [_response(record, packet_to_hubble(record))]
+    return []
+
+
+def _response(record: FlowRecord | PacketReport, flow: dict[str, object]) -> dict[str, object]:
     time_ns = record_time_ns(record)
     if time_ns is not None:
         flow["time"] = json_time(time_ns)
@@ -106,12 +111,13 @@ class LineReader:
             if not line.strip():
                 continue
             try:
-                response = read_response(line)
+                responses = read_responses(line)
             except ValueError:
                 self.broken += 1
                 continue
-            if response is not None and self._is_wanted(response):
-                yield response
+            for response in responses:
+                if self._is_wanted(response):
+                    yield response
 
     def _is_wanted(self, response: dict[str, object]) -> bool:
         flow = response.get("flow")

@@ -58,6 +58,7 @@ class FlowPrinter:
         node_name: Whether to print where flows were seen.
         names: Whether to print names in place of addresses where there are some.
         color: Whether to colour; tables never are.
+        policy_names: Whether to print which policies decided.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FlowPrinter:
         node_name: bool = False,
         names: bool = True,
         color: bool = False,
+        policy_names: bool = False,
     ) -> None:
         """Start with nothing printed."""
         self._write = write
@@ -78,6 +80,7 @@ class FlowPrinter:
         self._time = TIME_FORMATS[time_format]
         self._node_name = node_name
         self._names = names
+        self._policy_names = policy_names
         self._color = color and form is not OutputForm.TABLE
         self._printed = 0
         self._rows: list[tuple[str, ...]] = []
@@ -113,8 +116,8 @@ class FlowPrinter:
         source, destination = self._ends(flow)
         stamp, node = self._stamp(flow), _printable(text(flow, "node_name"))
         kind = _printable(flow_type(flow))
-        word, color = verdict_text(flow)
-        verdict, summary = self._paint(word, color), self._summary(flow)
+        word, color = verdict_text(flow, policies=self._policy_names)
+        verdict, summary = self._paint(_printable(word), color), self._summary(flow)
         if self._form is OutputForm.COMPACT:
             self._put_compact(flow, source, destination, f"{kind} {verdict} ({summary})")
         elif self._form is OutputForm.DICT:

@@ -6,9 +6,9 @@ A flow takes its Hubble form when somebody asks for it, once: without readers it
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from trireme_collector.formats import flow_to_hubble
+from trireme_collector.formats import drop_to_hubble, flow_to_hubble
 from trireme_collector.records import FlowRecord, PacketReport
 from trireme_datapath.observer._packet_flows import packet_to_hubble
 from trireme_datapath.observer._times import json_time
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Flow: TypeAlias = dict[str, object]
-    Source: TypeAlias = FlowRecord | PacketReport | bytes | Flow
+    Source: TypeAlias = "FlowRecord | DroppedFlow | PacketReport | bytes | Flow"
 
-__all__ = ["FLOW_MESSAGES", "FlowMaker", "LostEvents", "SeenFlow"]
+__all__ = ["FLOW_MESSAGES", "DroppedFlow", "FlowMaker", "LostEvents", "SeenFlow"]
 
 FLOW_MESSAGES: Final = frozenset({1, 3, 4, 5, 7, 129})
 """The types of a datapath's messages that tell of a flow."""
+
+
+class DroppedFlow(NamedTuple):
+    """The drop of a denied flow, which is an event of its own beside the policy's verdict."""
+
+    record: FlowRecord
 
 
 class LostEvents:
@@ -114,6 +120,8 @@ class FlowMaker:
         """Make the flow of what came; None if nothing sound can be made of it."""
         if isinstance(source, FlowRecord):
             flow = flow_to_hubble(source)
+        elif isinstance(source, DroppedFlow):
+            flow = drop_to_hubble(source.record) or {}
         elif isinstance(source, PacketReport):
             flow = packet_to_hubble(source)
         elif isinstance(source, bytes):

@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     ActionType,
     CounterReport,
@@ -21,11 +20,13 @@ from trireme_collector import (
 )
 from trireme_collector.formats import (
     MAX_HUBBLE_LINE_BYTES,
+    drop_to_hubble,
     flow_to_hubble,
     render_hubble_line,
     render_hubble_lines,
     render_hubble_response,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 CLIENT = EndPoint(id="web", ip="10.0.0.1", port=40000, type=EndPointType.PU)
 SERVER = EndPoint(id="default", ip="192.0.2.7", port=443)
@@ -97,7 +98,9 @@ def test_golden_accepted() -> None:
         "Type": "L3_L4",
         "event_type": {"type": 5},
         "traffic_direction": "INGRESS",
-        "ingress_allowed_by": [{"name": "allow-ping", "namespace": "shop"}],
+        "ingress_allowed_by": [
+            {"name": "allow-ping", "namespace": "shop", "kind": "TriremePolicy"}
+        ],
         "is_reply": False,
         "Summary": "ICMPv6",
     }
@@ -148,6 +151,62 @@ def test_tags_belong_to_the_unit_that_judged() -> None:
     assert shown["destination"] == {"pod_name": "api"}
 
 
+@pytest.mark.parametrize(
+    ("protocol", "kind", "code", "layer", "summary"),
+    [
+        (1, 8, 0, {"ICMPv4": {"type": 8}}, "ICMPv4 EchoRequest"),
+        (1, 0, 0, {"ICMPv4": {}}, "ICMPv4 EchoReply"),
+        (1, 3, 13, {"ICMPv4": {"type": 3, "code": 13}}, "ICMPv4 DestinationUnreachable(CommAdm"),
+        (1, 3, 99, {"ICMPv4": {"type": 3, "code": 99}}, "ICMPv4 DestinationUnreachable(Code: 99)"),
+        (58, 128, 0, {"ICMPv6": {"type": 128}}, "ICMPv6 EchoRequest"),
+        (58, 200, 7, {"ICMPv6": {"type": 200, "code": 7}}, "ICMPv6 200(7)"),
+        (58, 1, -1, {"ICMPv6": {"type": 1, "code": -1}}, "ICMPv6 DestinationUnreachable(Code: -1)"),
+    ],
+)
+def test_icmp(protocol: int, kind: int, code: int, layer: dict[str, object], summary: str) -> None:
+    shown = flow_to_hubble(flow(l4_protocol=protocol, icmp_type=kind, icmp_code=code))
+    assert shown["l4"] == layer
+    assert str(shown["Summary"]).startswith(summary)
+
+
+def test_a_drop_is_told_beside_the_verdict() -> None:
+    denied = flow(action=ActionType.REJECT, drop_reason="policy", policy_id="no-ssh")
+    verdict = flow_to_hubble(denied)
+    assert verdict["egress_denied_by"] == [{"name": "no-ssh", "kind": "TriremePolicy"}]
+    drop = drop_to_hubble(denied)
+    assert drop is not None
+    changed = {name for name in verdict.keys() | drop.keys() if verdict.get(name) != drop.get(name)}
+    assert changed == {"event_type", "is_reply", "egress_denied_by"}
+    assert drop["event_type"] == {"type": 1, "sub_type": 133}
+    lines = [json.loads(line)["flow"] for line in render_hubble_lines([denied]).splitlines()]
+    assert lines == [verdict, drop]
+    assert render_hubble_line(denied).count(b"\n") == 1
+
+
+@pytest.mark.parametrize("reason", FlowDropReason)
+def test_every_drop_has_a_reason(reason: FlowDropReason) -> None:
+    drop = drop_to_hubble(flow(action=ActionType.REJECT, drop_reason=reason))
+    assert drop is not None
+    code = drop["drop_reason"]
+    assert isinstance(code, int)
+    assert code >= 130
+    assert drop["event_type"] == {"type": 1, "sub_type": code}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"action": ActionType.REJECT, "phase": FlowPhase.ENDED}],
+    ids=["accepted", "later"],
+)
+def test_what_was_not_dropped_is_no_drop(fields: dict[str, object]) -> None:
+    assert drop_to_hubble(flow(**fields)) is None
+
+
+def test_a_policy_by_default_has_no_name() -> None:
+    shown = flow_to_hubble(flow(action=ActionType.REJECT, policy_id="default"))
+    assert "egress_denied_by" not in shown
+
+
 def test_other_records_have_no_line() -> None:
     lines = render_hubble_lines([flow(), CounterReport(), flow(l4_protocol=17)])
     assert len(lines.splitlines()) == 2
@@ -173,15 +232,18 @@ def test_a_response_can_say_node_and_time() -> None:
     )
 
 
-@given(records(NASTY_TEXT))
-def test_every_record_is_one_printable_line_or_none(record: Record) -> None:
-    line = render_hubble_lines([record])
+@given(records(text=NASTY_TEXT))
+def test_every_record_is_printable_lines_or_none(record: Record) -> None:
+    lines = render_hubble_lines([record])
     if not isinstance(record, FlowRecord):
-        assert line == b""
+        assert lines == b""
         return
-    assert line.endswith(b"\n")
-    assert line[:-1].decode("ascii").isprintable()
-    response = json.loads(line)
-    assert response["flow"]["Type"] == "L3_L4"
-    assert "" not in response["flow"].values()
-    response["flow"].get("Summary", "").encode()
+    assert lines.endswith(b"\n")
+    dropped = record.action.rejected and not record.phase
+    assert lines.count(b"\n") == 1 + dropped
+    for line in lines[:-1].split(b"\n"):
+        assert line.decode("ascii").isprintable()
+        response = json.loads(line)
+        assert response["flow"]["Type"] == "L3_L4"
+        assert "" not in response["flow"].values()
+        response["flow"].get("Summary", "").encode()

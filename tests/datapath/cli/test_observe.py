@@ -33,6 +33,7 @@ def record(port: int) -> FlowRecord:
         l4_protocol=6,
         action=ActionType.ACCEPT if port % 2 else ActionType.REJECT,
         drop_reason="" if port % 2 else "policy",
+        policy_id="web-in" if port % 2 else "default",
         direction=Direction.INGRESS,
         start_time_ns=START,
         end_time_ns=START + port * 1_000_000_000,
@@ -62,36 +63,53 @@ def test_a_file_is_printed(log: str) -> None:
         "Jan 15 08:00:01.000: 192.0.2.1:1 (world) -> /shop/web:443 (unknown)"
         " policy-verdict:none INGRESS ALLOWED (TCP)"
     )
-    assert [" DENIED " in line for line in lines] == [False, True, False, True]
+    assert [line.rpartition(" (")[0].rpartition(" ")[2] for line in lines] == [
+        *("ALLOWED", "DENIED", "DROPPED", "ALLOWED", "DENIED", "DROPPED")
+    ]
+    assert lines[2] == (
+        "Jan 15 08:00:02.000: 192.0.2.1:2 (world) <> /shop/web:443 (unknown)"
+        " Policy denied DROPPED (TCP)"
+    )
+
+
+def test_policies_have_names_for_those_who_ask(log: str) -> None:
+    lines = printed("--input-file", log, "--print-policy-names")
+    words = [line.partition(" INGRESS ")[2] for line in lines]
+    assert words[:3] == ["ALLOWED BY web-in (TriremePolicy) (TCP)", "DENIED (TCP)", ""]
+    assert "BY" not in "".join(printed("--input-file", log))
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--last", "2"], [3, 4]),
+        (["--last", "2"], [4, 4]),
         (["--first", "2"], [1, 2]),
-        (["--all"], [1, 2, 3, 4]),
-        (["--verdict", "dropped"], [2, 4]),
+        (["--all"], [1, 2, 2, 3, 4, 4]),
+        (["--verdict", "dropped"], [2, 2, 4, 4]),
         (["--not", "--verdict", "DROPPED"], [1, 3]),
         (["--port", "3"], [3]),
         (["--from-port", "443"], []),
-        (["--to-port", "443", "--not", "--port", "1"], [2, 3, 4]),
-        (["--port", "1", "--port", "2", "--verdict", "DROPPED"], [2]),
-        (["--ip", "192.0.2.0/31", "--protocol", "tcp"], [1, 2, 3, 4]),
-        (["--namespace", "shop"], [1, 2, 3, 4]),
+        (["--to-port", "443", "--not", "--port", "1"], [2, 2, 3, 4, 4]),
+        (["--port", "1", "--port", "2", "--verdict", "DROPPED"], [2, 2]),
+        (["--ip", "192.0.2.0/31", "--protocol", "tcp"], [1, 2, 2, 3, 4, 4]),
+        (["--namespace", "shop"], [1, 2, 2, 3, 4, 4]),
         (["-n", "other"], []),
-        (["-A"], [1, 2, 3, 4]),
+        (["-A"], [1, 2, 2, 3, 4, 4]),
         (["--from-all-namespaces"], []),
-        (["--to-pod", "shop/we"], [1, 2, 3, 4]),
+        (["--to-pod", "shop/we"], [1, 2, 2, 3, 4, 4]),
         (["--type", "policy-verdict", "-4"], [1, 2, 3, 4]),
         (["-t", "trace:to-stack"], []),
-        (["--not", "-6", "--traffic-direction", "ingress"], [1, 2, 3, 4]),
+        (["-t", "drop"], [2, 4]),
+        (["-t", "drop:133", "--verdict", "DROPPED", "--to-port", "443"], [2, 4]),
+        (["-t", "drop:134"], []),
+        (["-t", "drop", "-t", "policy-verdict", "--not", "--port", "4"], [1, 2, 2, 3]),
+        (["--not", "-6", "--traffic-direction", "ingress"], [1, 2, 2, 3, 4, 4]),
         (["--identity", "world", "--reply", "false"], [1, 2, 3, 4]),
-        (["--drop-reason-desc", "POLICY_DENIED"], [2, 4]),
-        (["--allowlist", '{"source_port":["4"]}'], [4]),
-        (["--denylist", '{"source_port":["4"]}'], [1, 2, 3]),
-        (["--since", "2027-01-15T08:00:03Z"], [3, 4]),
-        (["--until", "2027-01-15T08:00:03Z", "--first", "9"], [1, 2, 3]),
+        (["--drop-reason-desc", "POLICY_DENIED"], [2, 2, 4, 4]),
+        (["--allowlist", '{"source_port":["4"]}'], [4, 4]),
+        (["--denylist", '{"source_port":["4"]}'], [1, 2, 2, 3]),
+        (["--since", "2027-01-15T08:00:03Z"], [3, 4, 4]),
+        (["--until", "2027-01-15T08:00:03Z", "--first", "9"], [1, 2, 2, 3]),
         (["--until", "1s"], []),
     ],
 )
@@ -243,12 +261,12 @@ def test_an_agent_is_asked(tmp_path: Path) -> None:
     assert len(memory.records) == 30
     try:
         assert len(printed("--server", place)) == 20
-        assert len(printed("--server", place, "--all")) == 30
+        assert len(printed("--server", place, "--all")) == 45
         lines = printed("--server", place, "--last", "1", "--print-node-name")
         assert lines == [
             (
-                "Jan 15 08:00:30.000 [host1]: 192.0.2.1:30 (world) -> /shop/web:443 (unknown)"
-                " policy-verdict:none INGRESS DENIED (TCP)"
+                "Jan 15 08:00:30.000 [host1]: 192.0.2.1:30 (world) <> /shop/web:443 (unknown)"
+                " Policy denied DROPPED (TCP)"
             )
         ]
         words = ("-o", "json", "--field-mask", "verdict", "--port", "7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,8 @@ from trireme_collector.records import (
     PacketReport,
 )
 from trireme_datapath.observer import FlowFilter, FlowsRequest, RequestError
-from trireme_datapath.observer.lines import LineReader, read_response
+from trireme_datapath.observer.flow_filter import EventTypeFilter
+from trireme_datapath.observer.lines import LineReader, read_responses
 
 SECOND = 1_000_000_000
 START = 1_800_000_000 * SECOND
@@ -62,10 +64,9 @@ def test_both_forms_are_read_alike(lines: list[bytes]) -> None:
 
 
 def test_a_record_is_a_response() -> None:
-    response = read_response(NATIVE[0])
-    assert response is not None
+    (response,) = read_responses(NATIVE[0])
     assert (response["node_name"], response["time"]) == ("host", "2027-01-15T08:00:01Z")
-    assert read_response(HUBBLE[0]) == response
+    assert read_responses(HUBBLE[0]) == [response]
 
 
 def test_a_dropped_packet_is_a_flow() -> None:
@@ -78,12 +79,47 @@ def test_a_dropped_packet_is_a_flow() -> None:
         destination_port=80,
         tcp_flags=0x12,
     )
-    response: Any = read_response(render_json_line(report))
-    flow = response["flow"]
+    (response,) = read_responses(render_json_line(report))
+    flow: Any = response["flow"]
     assert flow["drop_reason_desc"] == "POLICY_DENIED"
     assert flow["event_type"] == {"type": 1, "sub_type": 133}
     assert flow["IP"]["ipVersion"] == "IPv6"
     assert flow["Summary"] == "TCP Flags: SYN, ACK"
+
+
+@pytest.mark.parametrize(
+    ("payload", "length", "shown"),
+    [
+        ("0800000000010001", 28, ({"type": 8}, "ICMPv4 EchoRequest")),
+        ("0303000000000000", 28, ({"type": 3, "code": 3}, "ICMPv4 DestinationUnreachable(Port)")),
+        ("0800000000010001", 1428, ({"type": 8}, "ICMPv4 EchoRequest")),
+        ("", 28, ({}, "ICMPv4")),
+    ],
+)
+def test_a_dropped_packet_says_which_icmp(
+    payload: str, length: int, shown: tuple[dict[str, int], str]
+) -> None:
+    head = bytes.fromhex("4500") + length.to_bytes(2, "big") + bytes.fromhex("0000000040010000")
+    report = PacketReport(
+        event=PacketEvent.DROPPED,
+        protocol=1,
+        source_ip="192.0.2.1",
+        destination_ip="192.0.2.2",
+        length=length,
+        payload=head + bytes.fromhex("c0000201c0000202" + payload),
+    )
+    (response,) = read_responses(render_json_line(report))
+    flow: Any = response["flow"]
+    assert (flow["l4"]["ICMPv4"], flow["Summary"]) == shown
+
+
+def test_a_denied_flow_is_two_responses() -> None:
+    denied = msgspec.structs.replace(record(1), action=ActionType.REJECT)
+    flows: list[Any] = [one["flow"] for one in read_responses(render_json_line(denied))]
+    assert [one["event_type"]["type"] for one in flows] == [5, 1]
+    wanted = FlowsRequest(allow=(FlowFilter(event_type=(EventTypeFilter(type=1),)),))
+    assert len(list(LineReader(wanted).responses([render_json_line(denied)]))) == 1
+    assert list(LineReader(wanted).responses([render_hubble_line(denied)])) == []
 
 
 def test_other_records_are_no_flows_and_no_mistakes() -> None:
@@ -96,7 +132,7 @@ def test_other_records_are_no_flows_and_no_mistakes() -> None:
 def test_broken_lines_are_counted() -> None:
     reader = LineReader(FlowsRequest())
     lines = [b"x", b"{}", b'{"flow":{"verdict":"NO"}}', b'{"flow":5}', b"[" * 100_000, b"\xff"]
-    assert list(reader.responses([*lines, HUBBLE[0]])) == [read_response(HUBBLE[0])]
+    assert list(reader.responses([*lines, HUBBLE[0]])) == read_responses(HUBBLE[0])
     assert reader.broken == len(lines)
 
 
@@ -127,6 +163,6 @@ def test_requests_that_are_refused() -> None:
 )
 def test_any_line_is_read_or_refused(line: bytes) -> None:
     try:
-        read_response(line)
+        read_responses(line)
     except ValueError:
         return

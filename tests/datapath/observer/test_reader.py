@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
-from trireme_collector.records import ActionType, EndPoint, FlowRecord, PacketReport
+from trireme_collector.records import ActionType, EndPoint, FlowPhase, FlowRecord, PacketReport
 from trireme_datapath.observer import (
     FlowFilter,
     FlowObserver,
@@ -20,6 +22,7 @@ from trireme_datapath.observer import (
     RequestError,
     SeenFlow,
 )
+from trireme_datapath.observer.flow_filter import EventTypeFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,22 +31,24 @@ SECOND = 1_000_000_000
 START = 1_800_000_000 * SECOND
 
 
-def record(port: int, at: int, *, accepted: bool = True) -> FlowRecord:
+def record(port: int, at: int, *, rejected: bool = False) -> FlowRecord:
+    """Make a flow; a rejected one is told of later, so that it is one event and not two."""
     return FlowRecord(
         source=EndPoint(ip="192.0.2.1", port=port),
         destination=EndPoint(ip="192.0.2.2", port=443),
         l4_protocol=6,
-        action=ActionType.ACCEPT if accepted else ActionType.REJECT,
+        action=ActionType.REJECT if rejected else ActionType.ACCEPT,
+        phase=FlowPhase.ENDED if rejected else UNSET,
         start_time_ns=START + at * SECOND,
         end_time_ns=START + at * SECOND,
     )
 
 
 def observed(count: int, *, max_flows: int = 100) -> FlowObserver:
-    """See flows with the ports 1, 2, ..., one in each second; every third is rejected."""
+    """See flows with the ports 1, 2, ..., one in each second; every third was rejected."""
     observer = FlowObserver("node", START, max_flows=max_flows)
     for port in range(1, count + 1):
-        observer.observe(record(port, port, accepted=port % 3 != 0), START + port * SECOND)
+        observer.observe(record(port, port, rejected=port % 3 == 0), START + port * SECOND)
     return observer
 
 
@@ -120,7 +125,7 @@ def test_a_follower_reads_on() -> None:
     reader = observer.read(FlowsRequest(follow=True, number=1, deny=DROPPED))
     assert source_ports(read_all(reader)) == [2]
     observer.observe(record(50, 50), START)
-    observer.observe(record(51, 51, accepted=False), START)
+    observer.observe(record(51, 51, rejected=True), START)
     assert source_ports(reader.read(100, START)) == [50]
     assert reader.waiting
     assert not reader.finished
@@ -335,3 +340,33 @@ def test_a_collector_shows_flows_and_packets_and_hands_everything_on() -> None:
     assert len(behind.calls) == 8
     found = read_all(observer.read(FlowsRequest()))
     assert [getattr(e, "flow", {}).get("Summary") for e in found] == ["TCP", "UDP"]
+
+
+def test_a_denied_flow_is_a_verdict_and_a_drop() -> None:
+    observer = FlowObserver("node", START)
+    denied = msgspec.structs.replace(
+        record(7, 1), action=ActionType.REJECT, drop_reason="policy", policy_id="no-ssh"
+    )
+    observer.observe(denied, START + SECOND)
+    assert observer.status(START + SECOND).seen == 2
+    verdict, drop = (
+        entry.flow
+        for entry in read_all(observer.read(FlowsRequest()))
+        if isinstance(entry, SeenFlow)
+    )
+    assert verdict is not None
+    assert drop is not None
+    assert (verdict["event_type"], drop["event_type"]) == (
+        {"type": 5},
+        {"type": 1, "sub_type": 133},
+    )
+    assert verdict["uuid"] != drop["uuid"]
+    same = ("verdict", "drop_reason_desc", "time", "IP", "l4", "node_name")
+    assert [verdict[name] for name in same] == [drop[name] for name in same]
+    # As with Hubble, nobody knows of a dropped packet whether it answers.
+    assert ("is_reply" in verdict, "is_reply" in drop) == (True, False)
+    for wanted, count in (
+        (FlowFilter(event_type=(EventTypeFilter(type=1),)), 1),
+        (FlowFilter(drop_reason_desc=("POLICY_DENIED",)), 2),
+    ):
+        assert len(read_all(observer.read(FlowsRequest(allow=(wanted,))))) == count

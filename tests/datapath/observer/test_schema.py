@@ -34,7 +34,8 @@ NUMBERS = {
         " trace_observation_point=24 drop_reason_desc=25 is_reply=26 debug_capture_point=27"
         " interface=28 proxy_port=29 trace_context=30 sock_xlate_point=31 socket_cookie=32"
         " cgroup_id=33 uuid=34 auth_type=35 trace_reason=36 node_labels=37"
-        " egress_allowed_by=21001 ingress_allowed_by=21002 Summary=100000 extensions=150000"
+        " egress_allowed_by=21001 ingress_allowed_by=21002 egress_denied_by=21004"
+        " ingress_denied_by=21005 Summary=100000 extensions=150000"
     ),
     "flow.IP": "source=1 destination=2 ipVersion=3 encrypted=4 source_xlated=5",
     "flow.Ethernet": "source=1 destination=2",

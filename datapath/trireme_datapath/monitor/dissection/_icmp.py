@@ -1,82 +1,18 @@
-"""The headers of ICMPv4 and ICMPv6, and the names of their types and codes."""
+"""The headers of ICMPv4 and ICMPv6."""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar
 
+from trireme_collector.formats.icmp import icmp_text
 from trireme_datapath.monitor.dissection._values import bytes_text
 
 if TYPE_CHECKING:
     from trireme_datapath.monitor.dissection._progress import Progress
 
-__all__ = ["ICMPV4_TYPES", "ICMPV6_TYPES", "ICMPv4", "ICMPv6"]
+__all__ = ["ICMPv4", "ICMPv6"]
 
-# The name of a type, and of its codes from 0 on; no codes where only 0 is sound.
-ICMPV4_TYPES: dict[int, tuple[str, tuple[str, ...]]] = {
-    0: ("EchoReply", ()),
-    3: (
-        "DestinationUnreachable",
-        (
-            "Net",
-            "Host",
-            "Protocol",
-            "Port",
-            "FragmentationNeeded",
-            "SourceRoutingFailed",
-            "NetUnknown",
-            "HostUnknown",
-            "SourceIsolated",
-            "NetAdminProhibited",
-            "HostAdminProhibited",
-            "NetTOS",
-            "HostTOS",
-            "CommAdminProhibited",
-            "HostPrecedence",
-            "PrecedenceCutoff",
-        ),
-    ),
-    4: ("SourceQuench", ()),
-    5: ("Redirect", ("Net", "Host", "TOS+Net", "TOS+Host")),
-    8: ("EchoRequest", ()),
-    9: ("RouterAdvertisement", ()),
-    10: ("RouterSolicitation", ()),
-    11: ("TimeExceeded", ("TTLExceeded", "FragmentReassemblyTimeExceeded")),
-    12: ("ParameterProblem", ("PointerIndicatesError", "MissingOption", "BadLength")),
-    13: ("TimestampRequest", ()),
-    14: ("TimestampReply", ()),
-    15: ("InfoRequest", ()),
-    16: ("InfoReply", ()),
-    17: ("AddressMaskRequest", ()),
-    18: ("AddressMaskReply", ()),
-}
-ICMPV6_TYPES: dict[int, tuple[str, tuple[str, ...]]] = {
-    1: (
-        "DestinationUnreachable",
-        (
-            "NoRouteToDst",
-            "AdminProhibited",
-            "BeyondScopeOfSrc",
-            "AddressUnreachable",
-            "PortUnreachable",
-            "SrcAddressFailedPolicy",
-            "RejectRouteToDst",
-        ),
-    ),
-    2: ("PacketTooBig", ()),
-    3: ("TimeExceeded", ("HopLimitExceeded", "FragmentReassemblyTimeExceeded")),
-    4: (
-        "ParameterProblem",
-        ("ErroneousHeaderField", "UnrecognizedNextHeader", "UnrecognizedIPv6Option"),
-    ),
-    128: ("EchoRequest", ()),
-    129: ("EchoReply", ()),
-    133: ("RouterSolicitation", ()),
-    134: ("RouterAdvertisement", ()),
-    135: ("NeighborSolicitation", ()),
-    136: ("NeighborAdvertisement", ()),
-    137: ("Redirect", ()),
-}
 _V6_NEXT_LAYERS = {
     128: "ICMPv6Echo",
     129: "ICMPv6Echo",
@@ -95,18 +31,6 @@ _LISTENER_QUERY = 130
 _LARGEST_V1_QUERY_BYTES = 20
 _V4_HEADER = Struct(">BBHHH")
 _V6_HEADER = Struct(">BBH")
-
-
-def _type_code_text(
-    types: dict[int, tuple[str, tuple[str, ...]]], icmp_type: int, code: int
-) -> str:
-    known = types.get(icmp_type)
-    if known is None:
-        return f"{icmp_type}({code})"
-    name, codes = known
-    if code < len(codes):
-        return f"{name}({codes[code]})"
-    return name if not codes and not code else f"{name}(Code: {code})"
 
 
 class ICMPv4:
@@ -145,7 +69,7 @@ class ICMPv4:
     @property
     def text(self) -> str:
         """Type and code in words."""
-        return _type_code_text(ICMPV4_TYPES, self.type, self.code)
+        return icmp_text(1, self.type, self.code)
 
     def next_layer(self) -> str:
         """What is quoted counts as payload."""
@@ -185,7 +109,7 @@ class ICMPv6:
     @property
     def text(self) -> str:
         """Type and code in words."""
-        return _type_code_text(ICMPV6_TYPES, self.type, self.code)
+        return icmp_text(58, self.type, self.code)
 
     def next_layer(self) -> str:
         """Name what the type says; none of these is decoded."""
