@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from structlog.testing import capture_logs
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     COLLECT_METHODS,
     RECORD_TYPES,
@@ -38,6 +37,7 @@ from trireme_collector import (
     stats_user_hash,
 )
 from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollector
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ def test_each_kind_arrives_as_it_was_but_for_its_identity(tag: str) -> None:
 
 
 @settings(max_examples=20)
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_any_record_passes(record: Record) -> None:
     memory = MemoryCollector()
     pipeline, _ = make(memory)

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     RECORD_TYPES,
     ActionType,
@@ -23,6 +22,7 @@ from trireme_collector import (
     encode_msgpack,
     json_schema,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 
 @given(records())
@@ -35,7 +35,7 @@ def test_msgpack_round_trip(record: Record) -> None:
     assert decode_msgpack(encode_msgpack(record)) == record
 
 
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_any_text_can_be_encoded_on_one_line(record: Record) -> None:
     encoded = encode_json(record)
     assert b"\n" not in encoded

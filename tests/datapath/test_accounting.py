@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, craft
 from trireme_collector.records import ActionType, FlowPhase, FlowRecord
 from trireme_datapath.accounting import AccountLimits, ConnectionAccount
 from trireme_datapath.engine import Engine, EngineLimits
 from trireme_datapath.kernel.marks import ConnectionMark
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, craft
 
 if TYPE_CHECKING:
     from trireme_datapath.kernel.conntrack import ConnectionRow

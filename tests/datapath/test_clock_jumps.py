@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.datapath.packet_scripts import craft
 from tests.datapath.test_datapath import HTTP, POLICY
 from trireme_collector.records import CounterReport, FlowRecord, Record
 from trireme_collector.testing import MemoryCollector
@@ -13,6 +12,7 @@ from trireme_datapath.engine import Engine
 from trireme_datapath.loop import ClockWatch, DatapathLoop
 from trireme_datapath.packets import QueuedPacket, Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import craft
 from trireme_datapath.tracing import TraceDirection, TraceRequest
 
 SECOND = 1_000_000_000

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, craft
 from tests.datapath.test_engine import POLICY
 from trireme_collector.records import CounterReport
 from trireme_datapath.backends.netlink import QueueStatistics
 from trireme_datapath.counters import AGENT_COUNTERS, TRIREME_COUNTERS, queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, craft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.datapath.packet_scripts import craft
 from trireme_collector import FlowRecord, Pipeline
 from trireme_collector.errors import ConfigError, DatapathError
 from trireme_collector.testing import MemoryCollector
 from trireme_datapath.backends.fake import FakeBackend
 from trireme_datapath.datapath import Datapath
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import craft
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, tell
 from trireme_collector.records import DNSRequestReport, EndPoint, EndPointType, Record
 from trireme_datapath.dns_observer import DNSLimits
 from trireme_datapath.engine import Engine
 from trireme_datapath.packets import Decision, QueuedPacket, Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, tell
 
 if TYPE_CHECKING:
     from scapy.packet import Packet

@@ -7,7 +7,6 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Raw
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, craft, play
 from trireme_collector.records import (
     ActionType,
     Direction,
@@ -20,6 +19,7 @@ from trireme_datapath.engine import Engine, EngineLimits
 from trireme_datapath.flows import FlowState
 from trireme_datapath.packets import QueuedPacket, Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, craft, play
 
 POLICY = """
 version = 1

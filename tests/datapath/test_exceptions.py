@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, craft
 from tests.datapath.test_engine import POLICY
 from trireme_collector.records import ConnectionExceptionReport, FlowPhase, FlowRecord
 from trireme_datapath.engine import Engine
 from trireme_datapath.kernel.marks import ConnectionMark
 from trireme_datapath.packets import Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, craft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.datapath.packet_scripts import craft
 from tests.datapath.test_datapath import HTTP, POLICY
 from trireme_collector.records import FlowRecord, PacketReport
 from trireme_datapath.backends.fake import Door, FakeBackend
 from trireme_datapath.engine import Engine, EngineLimits
 from trireme_datapath.packets import QueuedPacket, Verdict
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import craft
 
 Entry: TypeAlias = dict[str, Any]  # a table of a TOML file
 GOLDEN: list[Entry] = tomllib.loads(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.datapath.packet_scripts import SECOND_NS, START_NS, craft
 from tests.datapath.test_engine import POLICY
 from trireme_collector.records import FlowRecord, PacketEvent, PacketReport, Record
 from trireme_datapath.engine import Engine
 from trireme_datapath.packets import QueuedPacket
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.testing import SECOND_NS, START_NS, craft
 from trireme_datapath.tracing import TraceDirection, TraceRequest
 
 END_NS = START_NS + 60 * SECOND_NS

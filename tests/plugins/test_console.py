@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     ActionType,
     ConfigError,
@@ -28,6 +27,7 @@ from trireme_collector import (
 )
 from trireme_collector.formats import render_text
 from trireme_collector.testing import FakeClock
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 from trireme_collector_console import ConsoleCollector, ConsoleOptions
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_colour_where_no_terminal_is(
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_nothing_from_the_network_is_printed_raw(*, as_json: bool) -> None:
-    @given(records(NASTY_TEXT))
+    @given(records(text=NASTY_TEXT))
     def check(record: Record) -> None:
         descriptor = os.memfd_create("printed")
         try:

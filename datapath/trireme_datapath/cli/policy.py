@@ -10,7 +10,6 @@ from trireme_collector.cli.output import json_option, print_json, printable
 
 if TYPE_CHECKING:
     from trireme_datapath.judgement import FlowTuple
-    from trireme_datapath.policy.explain import Explanation, Judgement, RuleNote
 
 __all__ = ["policy"]
 
@@ -113,7 +112,9 @@ def explain(  # noqa: PLR0913, PLR0917  one argument per option is how click cal
 
         print_json(msgspec.to_builtins(found))
     else:
-        click.echo("\n".join(_lines(found, show_all=show_all)))
+        from trireme_datapath.policy.explanation_text import explanation_lines
+
+        click.echo("\n".join(explanation_lines(found, show_all=show_all, paint=_painted)))
     if exit_code and found.action == "reject":
         ctx.exit(ExitCode.DENIED)
 
@@ -179,56 +180,5 @@ def _count(number: int, plural: str) -> str:
     return f"{number} {plural.removesuffix('s') if number == 1 else plural}"
 
 
-def _lines(found: Explanation, *, show_all: bool) -> list[str]:
-    what = found.protocol
-    if found.port is not None:
-        what += f" port {found.port}"
-    if found.icmp_type is not None:
-        what += f" type {found.icmp_type} code {found.icmp_code}"
-    action = click.style(found.action, fg=_COLORS[found.action], bold=True)
-    lines = [
-        f"{found.source} -> {found.destination} {what}: {action}",
-        f"  because {printable(found.reason)}",
-    ]
-    for judgement in found.judgements:
-        lines.extend(_judgement_lines(judgement, show_all=show_all))
-    if found.record is not None:
-        record = found.record
-        shown = {
-            "action": record.action,
-            "policy_id": record.policy_id,
-            "observed_action": record.observed_action,
-            "observed_policy_id": record.observed_policy_id,
-            "drop_reason": record.drop_reason,
-            "source": f"{record.source_id} ({record.source_type})",
-            "destination": f"{record.destination_id} ({record.destination_type})",
-            "direction": record.direction,
-        }
-        lines.append("the record would say")
-        lines.extend(f"  {key:<19}{printable(text) or '-'}" for key, text in shown.items())
-    return lines
-
-
-def _judgement_lines(judgement: Judgement, *, show_all: bool) -> list[str]:
-    tags = f" tags {' '.join(judgement.peer_tags)}" if judgement.peer_tags else ""
-    who = f"{judgement.peer}{tags}" if judgement.peer else "nobody known"
-    action = click.style(judgement.action, fg=_COLORS.get(judgement.action))
-    said = f"{action} by {printable(judgement.policy_id)}"
-    side = f"{judgement.direction} of {printable(judgement.unit)}"
-    lines = [f"{side}, peer {judgement.peer_address} ({printable(who)}): {said}"]
-    matching = [note for note in judgement.rules if note.matches]
-    others = [note for note in judgement.rules if not note.matches]
-    lines.extend(_note_line(note) for note in (*matching, *(others if show_all else ())))
-    if not matching:
-        lines.append("  no rule matches")
-    if others and not show_all:
-        lines.append(f"  {_count(len(others), 'rules')} not matching; --all shows why")
-    return lines
-
-
-def _note_line(note: RuleNote) -> str:
-    sign = "=>" if note.decides else " ~" if note.reported else "  " if note.matches else " x"
-    observe = f" observe-{note.observe}" if note.observe != "none" else ""
-    by = f" by {note.by}" if note.by else ""
-    text = f"{sign} {note.id}: {note.action}{observe}{by}; {note.reason}"
-    return "  " + printable(text)
+def _painted(action: str) -> str:
+    return click.style(action, fg=_COLORS.get(action), bold=True)

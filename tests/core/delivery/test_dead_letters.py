@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from structlog.testing import capture_logs
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     ConfigError,
     DeliveryConfig,
@@ -38,6 +37,7 @@ from trireme_collector.delivery import (
 )
 from trireme_collector.records import encode_json
 from trireme_collector.testing import FailingCollector, FakeClock, MemoryCollector
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(record=records(NASTY_TEXT))
+@given(record=records(text=NASTY_TEXT))
 def test_any_record_is_one_line(record: Record, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = make(tmp_path_factory.mktemp("state"))
     reason = "\ud800\n\x1b[31m" + "x" * 5000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import records
 from trireme_collector import (
     RECORD_TYPES,
     ContainerRecord,
@@ -21,6 +20,7 @@ from trireme_collector import (
     UserRecord,
 )
 from trireme_collector.delivery import estimate_size
+from trireme_collector.testing.strategies import records
 
 
 @given(records())

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.core.delivery.spool.faulty_storage import FaultyStorage
-from tests.core.record_strategies import records as any_records
 from trireme_collector import ConfigError, DeliveryConfig, PacketReport, encode_msgpack
 from trireme_collector.delivery import DROPPED_CLOSED, DROPPED_RECORDS, SpoolConfig
 from trireme_collector.delivery._spool_directory import abandoned_spools, spool_directory
@@ -23,6 +22,7 @@ from trireme_collector.delivery._spool_queue import (
     SpoolQueue,
 )
 from trireme_collector.delivery.spool import DROPPED_FULL, DROPPED_NO_SPACE, Spool, SystemStorage
+from trireme_collector.testing.strategies import records as any_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

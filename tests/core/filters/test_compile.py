@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.core.filters.expressions import SHORT, expressions, write
 from tests.core.filters.oracle import evaluate
-from tests.core.record_strategies import records
 from trireme_collector import (
     ActionType,
     ContainerRecord,
@@ -24,6 +23,7 @@ from trireme_collector import (
 from trireme_collector.filters import Expression, compile_expression
 from trireme_collector.filters._glob import compile_glob
 from trireme_collector.records import PacketEvent
+from trireme_collector.testing.strategies import records
 
 ADDRESS_TEXTS = st.one_of(
     st.sampled_from(["10.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1", "::1", "0.0.0.0"]),
@@ -50,7 +50,7 @@ def holds(text: str, record: Record) -> bool:
 
 
 @settings(max_examples=400)
-@given(expressions(), records(TEXTS))
+@given(expressions(), records(text=TEXTS))
 def test_it_agrees_with_the_naive_evaluator(expression: Expression, record: Record) -> None:
     assert holds(write(expression), record) is evaluate(expression, record)
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import records
 from trireme_collector import (
     ActionType,
     Checkpoint,
@@ -30,6 +29,7 @@ from trireme_collector.config import Configuration, load_config
 from trireme_collector.filters import FilterConfig, RecordFilter, sample_hash
 from trireme_collector.records import Direction
 from trireme_collector.testing import FakeClock, MemoryCollector
+from trireme_collector.testing.strategies import records
 
 if TYPE_CHECKING:
     from pathlib import Path

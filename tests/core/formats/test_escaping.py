@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import NASTY_TEXT
 from trireme_collector.formats import escape_text, unescape_text
+from trireme_collector.testing.strategies import NASTY_TEXT
 
 ANY_TEXT = st.one_of(NASTY_TEXT, st.text(st.characters()), st.text("\\uU0aAd8\n/", max_size=30))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import EndPoint, FlowRecord, Record, decode_json, encode_json
 from trireme_collector.formats import render_json_line, render_json_lines
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 
 @given(records())
@@ -14,7 +14,7 @@ def test_a_line_is_read_back_equal(record: Record) -> None:
     assert decode_json(render_json_line(record)) == record
 
 
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_a_line_is_one_printable_line(record: Record) -> None:
     line = render_json_line(record)
     assert line[-1:] == b"\n"

@@ -10,7 +10,6 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     RECORD_TYPES,
     ActionType,
@@ -25,6 +24,7 @@ from trireme_collector.formats import (
     render_rfc3164,
     unescape_text,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 if TYPE_CHECKING:
     import pytest
@@ -84,7 +84,7 @@ def test_on_a_local_socket_there_is_no_host() -> None:
     )
 
 
-@given(records(NASTY_TEXT), st.integers(SMALLEST_MAX_BYTES, 9000), st.integers(-1, 2**70))
+@given(records(text=NASTY_TEXT), st.integers(SMALLEST_MAX_BYTES, 9000), st.integers(-1, 2**70))
 def test_any_record_is_a_valid_message_within_the_limit(
     record: Record, max_bytes: int, now_ns: int
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     RECORD_TYPES,
     ActionType,
@@ -32,6 +31,7 @@ from trireme_collector.formats import (
     render_rfc5424,
     unescape_text,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 OPTIONS = Rfc5424Options(hostname="host1", app_name="app", procid="42")
 # The grammar of RFC 5424 section 6; header fields have their own lengths and one alphabet.
@@ -116,7 +116,7 @@ def test_golden() -> None:
     )
 
 
-@given(records(NASTY_TEXT), st.integers(SMALLEST_MAX_BYTES, 9000))
+@given(records(text=NASTY_TEXT), st.integers(SMALLEST_MAX_BYTES, 9000))
 def test_any_record_is_a_valid_message_within_the_limit(record: Record, max_bytes: int) -> None:
     data = render_rfc5424(record, msgspec.structs.replace(OPTIONS, max_bytes=max_bytes))
     assert len(data) <= max_bytes

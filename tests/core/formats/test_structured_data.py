@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import ContainerRecord, FlowRecord, Record
 from trireme_collector.formats._structured_data import (
     _KEPT,
@@ -13,13 +12,14 @@ from trireme_collector.formats._structured_data import (
     parameters,
     render_parameters,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 
 def plainly(record: Record) -> str:
     return "".join(f' {name}="{parameter_value(value)}"' for name, value in parameters(record))
 
 
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_both_ways_agree(record: Record) -> None:
     assert render_parameters(record) == plainly(record)
     assert render_parameters(record) == plainly(record)

@@ -7,7 +7,6 @@ import re
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import NASTY_TEXT, records
 from trireme_collector import (
     RECORD_TYPES,
     ActionType,
@@ -36,6 +35,7 @@ from trireme_collector.formats import (
     render_summary,
     render_text,
 )
+from trireme_collector.testing.strategies import NASTY_TEXT, records
 
 TIME_NS = 1_767_323_045_000_006_000
 ACCEPTED = FlowRecord(
@@ -182,7 +182,7 @@ def test_color_is_around_the_verdict_and_nothing_else_changes(record: Record, co
     assert re.sub(r"\x1b\[\d+m", "", line) == render_text(record)
 
 
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_a_line_is_one_printable_line(record: Record) -> None:
     assert render_text(record).isprintable()
     assert render_summary(record).isprintable()
@@ -199,7 +199,7 @@ def test_a_summary_has_no_time_and_no_alignment() -> None:
     )
 
 
-@given(records(NASTY_TEXT))
+@given(records(text=NASTY_TEXT))
 def test_a_summary_is_the_line_without_its_time(record: Record) -> None:
     assert render_summary(record) == " ".join(render_text(record).split()[1:])
 

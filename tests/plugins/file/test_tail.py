@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import records
 from trireme_collector.formats import render_json_line
+from trireme_collector.testing.strategies import records
 from trireme_collector_file import FileCollector, FileOptions
 from trireme_collector_file._disk import SystemDisk
 from trireme_collector_file._tail import find_tail

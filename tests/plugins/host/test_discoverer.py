@@ -74,6 +74,7 @@ def test_control_groups_that_match_are_units(
     found = discoverer(root, *patterns).poll()
     assert [one.context_id for one in found] == [f"cgroup:{path}" for path in paths]
     assert [one.tags for one in found] == [(f"cgroup={path}",) for path in paths]
+    assert [one.cgroups for one in found] == [(path,) for path in paths]
 
 
 def test_without_control_groups_it_says_so(root: Path) -> None:

@@ -8,9 +8,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import structs
 from tests.plugins.ipfix.decoding import Collecting
 from trireme_collector import ActionType, Direction, EndPoint, FlowRecord
+from trireme_collector.testing.strategies import structs
 from trireme_collector_ipfix._messages import Exporter
 from trireme_collector_ipfix._rows import Row, rows_of
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import records, structs
 from trireme_collector import ActionType, EndPoint, FlowRecord, PacketReport, Record, decode_json
 from trireme_collector.records import encode_json
+from trireme_collector.testing.strategies import records, structs
 from trireme_collector_kafka import _messages
 from trireme_collector_kafka._messages import conversation_key, message_form
 

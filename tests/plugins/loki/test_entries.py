@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from hypothesis import given
 
-from tests.core.record_strategies import records
 from tests.plugins.loki.decoding import parse_labels
 from trireme_collector import (
     ActionType,
@@ -23,6 +22,7 @@ from trireme_collector import (
     decode_json,
     encode_json,
 )
+from trireme_collector.testing.strategies import records
 from trireme_collector_loki._entries import entry_form, flow_entry
 from trireme_collector_loki._push import arrange, json_push, label_text, protobuf_push
 

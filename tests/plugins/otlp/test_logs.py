@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.record_strategies import records
 from tests.plugins.otlp.decoding import Seen, decode
 from trireme_collector import (
     ActionType,
@@ -21,6 +20,7 @@ from trireme_collector import (
     decode_json,
     encode_json,
 )
+from trireme_collector.testing.strategies import records
 from trireme_collector_otlp._logs import Log, _value, log_form
 from trireme_collector_otlp._requests import SCOPE, json_request, protobuf_request
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from msgspec import UNSET, structs
 
-from tests.core.record_strategies import structs as struct_strategy
 from trireme_collector.records import (
     ActionType,
     Direction,
@@ -22,6 +21,7 @@ from trireme_collector.records import (
     PacketReport,
     UserRecord,
 )
+from trireme_collector.testing.strategies import structs as struct_strategy
 from trireme_datapath.monitor.messages.agent import AgentNotify, decode_agent_notify
 from trireme_datapath.monitor.messages.drop import decode_drop_notify
 from trireme_datapath.monitor.messages.policy_verdict import decode_policy_verdict_notify
