@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
 
-from trireme_collector.records import FlowPhase, FlowRecord
+from trireme_collector.records import FlowPhase
 
 if TYPE_CHECKING:
+    from trireme_collector.records import FlowRecord
     from trireme_datapath.flows import Flow
     from trireme_datapath.kernel.conntrack import ConnectionRow
     from trireme_datapath.rulings import Ruling
@@ -34,7 +35,6 @@ def account_record(
     now_ns: int,
 ) -> FlowRecord:
     """Report what a connection carried since it was last reported."""
-    outcome = ruling.outcome
     _, _, _, port, _, sent, sent_bytes, answered, answered_bytes, start_ns, stop_ns, _, _ = row
     protocol = ruling.protocol
     if before is not NOTHING:
@@ -42,32 +42,23 @@ def account_record(
         sent_bytes -= before[1]
         answered -= before[2]
         answered_bytes -= before[3]
-    return FlowRecord(
-        context_id=outcome.context_id,
-        namespace=outcome.namespace,
+    record = structs.replace(
+        ruling.outcome.record,
         source=ruling.client(0 if protocol in ICMP else int.from_bytes(port)),
         destination=ruling.server,
-        tags=outcome.tags,
-        drop_reason=outcome.drop_reason,
-        policy_id=outcome.policy_id,
-        observed_policy_id=outcome.observed_policy_id,
         count=1,
-        action=outcome.action,
-        observed_action=outcome.observed_action,
         l4_protocol=protocol,
         packets=sent + answered,
         bytes=sent_bytes + answered_bytes,
         start_time_ns=start_ns or UNSET,
         end_time_ns=stop_ns or now_ns,
-        direction=outcome.direction,
-        interface=outcome.interface,
-        policy_revision=outcome.policy_revision,
         phase=phase,
         source_packets=sent,
         source_bytes=sent_bytes,
         destination_packets=answered,
         destination_bytes=answered_bytes,
     )
+    return ruling.with_icmp(record) if protocol in ICMP else record
 
 
 def account_summary(flow: Flow, phase: FlowPhase, now_ns: int) -> FlowRecord:

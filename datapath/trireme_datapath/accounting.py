@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from trireme_collector.records import FlowPhase
 from trireme_datapath._account_records import (
@@ -24,7 +24,6 @@ from trireme_datapath._account_records import (
     turned_row,
 )
 from trireme_datapath.flows import Flow, FlowAccount, FlowState, Origin, reverse_key
-from trireme_datapath.identity import flow_tuple
 from trireme_datapath.packets import Hook
 from trireme_datapath.rulings import Ruling
 
@@ -287,8 +286,9 @@ class ConnectionAccount:
         if origin is None:
             return False
         way = core.ways.find(origin.hook, origin.indev, origin.outdev, origin.mark)
-        about = flow_tuple(flow.protocol, flow.key)
-        ruling = core.rule(about, way, origin.indev or origin.outdev, forward=origin.forward)
+        ruling = core.rule(
+            flow.protocol, flow.key, way, origin.indev or origin.outdev, forward=origin.forward
+        )
         if not isinstance(ruling, Ruling):
             if ruling:
                 flow.revision = core.revision
@@ -299,9 +299,9 @@ class ConnectionAccount:
             flow.ruling = ruling
             return True
         flow.ruling, flow.denied, flow.state = ruling, True, FlowState.DENIED
-        ruling.add(about.source_port, 0, 0, now_ns)
-        ruling.packets = 0  # no packet came: the policy did
-        self._records.append(core.report(ruling))
+        ruling.add(flow.key, 0, 0, now_ns)
+        # No packet came: the policy did.
+        self._records.append(structs.replace(core.report(ruling), packets=0))
         return False
 
     def _see_off(self, now_ns: int) -> None:
@@ -418,5 +418,5 @@ class ConnectionAccount:
         ruling = rulings.get(pair)
         if ruling is None:
             way = core.ways.find(self._origin(row).hook, "", "", 0)
-            ruling = rulings[pair] = core.rule(flow_tuple(row[0], key), way, "")
+            ruling = rulings[pair] = core.rule(row[0], key, way, "")
         return ruling

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trireme_datapath.dns_observer import DNS_PORT
-from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, flow_tuple, is_mapped
-from trireme_datapath.lanes import FastRow, Lane
+from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, is_mapped
+from trireme_datapath.lanes import MAX_FRESH, MAX_REMEMBERED, FastRow, Lane
 from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchDoor"]
 
 _FIN_SYN_RST: Final = 0x07
+_IPV6_HEADER: Final = 40
 _DNS_PORT: Final = DNS_PORT.to_bytes(2, "big")
 
 
@@ -60,14 +61,14 @@ class BatchDoor:
     def forget_rulings(self) -> None:
         """Forget what was decided, because the same question may have another answer now."""
         for lane, _ in self._lanes:
-            for memory in lane.memories.values():
-                memory.clear()
+            for known, fresh in lane.memories.values():
+                known.clear()
+                fresh.clear()
 
     def take_records(self) -> list[Record]:
         """Give the records of the flows that were opened since the last call."""
-        records: list[Record] = [self._core.report(ruling) for ruling in self._pending]
-        self._pending.clear()
-        return records
+        pending, self._pending = self._pending, []
+        return self._core.report_all(pending)
 
     def receive(
         self, rows: Iterable[FastRow], lane: Lane, key: bytes, now_ns: int
@@ -115,8 +116,17 @@ class BatchDoor:
                 others.append(index)
                 continue
             if flow is None:
-                flow = find_or_open(lane, protocol, key_, total, tcp_word, now_ns)
-            if flow is None or flow.revision != revision:
+                found = find_or_open(lane, protocol, key_, total, tcp_word, now_ns)
+                if found is True:
+                    continue
+                if found is False:
+                    denied.append(packet_id)
+                    continue
+                if found is None:
+                    others.append(index)
+                    continue
+                flow = found
+            if flow.revision != revision:
                 others.append(index)
                 continue
             flow.packets += 1
@@ -131,37 +141,69 @@ class BatchDoor:
 
     def _find_or_open(
         self, lane: Lane, protocol: int, key: bytes, total: int, tcp_word: int, now_ns: int
-    ) -> Flow | None:
-        """Find the flow that this packet answers, or open one; None when `receive` has to."""
+    ) -> Flow | bool | None:
+        """Find the flow that this packet answers, or open one.
+
+        Returns:
+            The flow that it answers; for one that was opened whether it is accepted, the packet
+            being counted; None when `receive` has to judge.
+        """
         core = self._core
         source, destination, source_port, port = lane.split(key)
-        answered = destination + source + port + source_port
+        answered = lane.join(destination, source, port, source_port)
         flow = lane.reverse_tables[protocol].get(answered)
         if flow is not None:
-            if flow.denied:  # perhaps the other side of a rejected flow opens one of its own
-                return None
-            if protocol == TCP and tcp_word & _FIN_SYN_RST:
-                core.note_reset(flow, tcp_word, now_ns)
-                flow = core.follow_tcp(flow, key, tcp_word)
-            if flow is not None:
-                core.flows.answer(flow, key)
-            return flow
+            return self._answered(flow, key, tcp_word if protocol == TCP else 0, now_ns)
         if protocol == TCP and tcp_word & OPENING_FLAGS != SYN:
             return None
-        memory = lane.memories[protocol]
-        pair = source + destination + port
-        ruling = memory.get(pair)
-        if ruling is None:
-            if is_mapped(source, destination):
-                return None
-            found = core.rule(flow_tuple(protocol, key), lane.way, lane.interface)
-            if not isinstance(found, Ruling):
-                return None
-            ruling = found
-            memory.keep(pair, ruling)
-        if port == _DNS_PORT and core.watches(ruling) and not ruling.denied:
-            return None
         flags = tcp_word & 0xFF if protocol == TCP else 0
-        if ruling.add(int.from_bytes(source_port), total, flags, now_ns):
+        known, fresh = lane.memories[protocol]
+        pair = answered[:-2]  # without the client's port
+        ruling = known.get(pair)
+        if ruling is None:
+            ruling = fresh.get(pair)
+            if ruling is not None:
+                if len(known) >= MAX_REMEMBERED:
+                    known.clear()
+                known[pair] = ruling
+        if ruling is not None:
+            if port == _DNS_PORT and not ruling.denied and core.watches(ruling):
+                return None
+            if ruling.add(key, total, flags, now_ns):
+                self._pending.append(ruling)
+        else:
+            if lane.header_bytes == _IPV6_HEADER and is_mapped(source, destination):
+                return None
+            outcome = core.judge(protocol, key, lane.way, lane.interface)
+            if isinstance(outcome, bool):
+                return None
+            denied = outcome.denied
+            counted = core.counted and not denied
+            ruling = Ruling(
+                outcome, denied, key, protocol, counted, 1, total, now_ns, now_ns, flags
+            )
+            if len(fresh) >= MAX_FRESH:
+                fresh.clear()
+            fresh[pair] = ruling
+            if port == _DNS_PORT and not denied and core.watches(ruling):
+                ruling.count = 0
+                return None
             self._pending.append(ruling)
-        return core.open(lane.way, key, ruling, now_ns, lane.origin)
+        flow = core.open(lane.way, key, ruling, now_ns, lane.origin, 1, total)
+        if flow.revision != core.revision:  # each of its packets goes through `receive`
+            flow.packets = flow.bytes = 0
+            return None
+        return not ruling.denied
+
+    def _answered(self, flow: Flow, key: bytes, tcp_word: int, now_ns: int) -> Flow | None:
+        """Note the first answer to a flow; None when `receive` has to judge it."""
+        if flow.denied:  # perhaps the other side of a rejected flow opens one of its own
+            return None
+        core = self._core
+        followed: Flow | None = flow
+        if tcp_word & _FIN_SYN_RST:
+            core.note_reset(flow, tcp_word, now_ns)
+            followed = core.follow_tcp(flow, key, tcp_word)
+        if followed is not None:
+            core.flows.answer(followed, key)
+        return followed

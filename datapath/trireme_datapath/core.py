@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Final
 from trireme_collector.records import EndPointType
 from trireme_datapath.dns_observer import DNS_PORT
 from trireme_datapath.flows import Flow, FlowState, FlowTable, Origin, reverse_key
-from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP
+from trireme_datapath.identity import OPENING_FLAGS, SYN, TCP, UDP, flow_tuple
 from trireme_datapath.judgement import Judge
 from trireme_datapath.packets import Verdict
 from trireme_datapath.rulings import Ruling
 from trireme_datapath.units import Way, Ways
 
 if TYPE_CHECKING:
-    from trireme_collector.records import FlowDropReason, FlowRecord
+    from collections.abc import Iterable
+
+    from trireme_collector.records import FlowDropReason, FlowRecord, Record
     from trireme_datapath.accounting import ConnectionAccount
     from trireme_datapath.counters import CounterReporter
     from trireme_datapath.dns_observer import DNSObserver
     from trireme_datapath.exceptions import ExceptionReporter
-    from trireme_datapath.judgement import FlowTuple
+    from trireme_datapath.judgement import Outcome
     from trireme_datapath.packets import QueuedPacket
     from trireme_datapath.policy import CompiledPolicy
 
@@ -106,7 +108,8 @@ class EngineCore:
 
     def rule(
         self,
-        flow: FlowTuple,
+        protocol: int,
+        key: bytes,
         way: Way,
         interface: str,
         *,
@@ -114,6 +117,24 @@ class EngineCore:
         reason: FlowDropReason | None = None,
     ) -> Ruling | bool:
         """Find the units of a flow and judge it; for a flow without units say if it passes."""
+        outcome = self.judge(protocol, key, way, interface, forward=forward, reason=reason)
+        if isinstance(outcome, bool):
+            return outcome
+        denied = outcome.denied
+        return Ruling(outcome, denied, key, protocol, self.counted and not denied)
+
+    def judge(
+        self,
+        protocol: int,
+        key: bytes,
+        way: Way,
+        interface: str,
+        *,
+        forward: bool = True,
+        reason: FlowDropReason | None = None,
+    ) -> Outcome | bool:
+        """Give the outcome alone; see `rule`."""
+        flow = flow_tuple(protocol, key)
         if forward:
             source_unit, destination_unit = way.units(flow.source, flow.destination)
         else:
@@ -121,10 +142,8 @@ class EngineCore:
         if source_unit is None and destination_unit is None:
             return self.policy.unmatched_accepted
         if reason is None:
-            outcome = self._judge.rule(flow, source_unit, destination_unit, interface)
-        else:
-            outcome = self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
-        return Ruling.about(flow, outcome, counted=self.counted and not outcome.denied)
+            return self._judge.rule(flow, source_unit, destination_unit, interface)
+        return self._judge.refuse(flow, source_unit, destination_unit, interface, reason)
 
     def origin(self, packet: QueuedPacket, *, forward: bool = True) -> Origin:
         """Give the origin of a flow that this packet opens."""
@@ -146,7 +165,7 @@ class EngineCore:
         if dns is None:
             return self.revision
         if ruling.denied:
-            waits = dns.may_be_allowed_later(ruling.outcome.context_id)
+            waits = dns.may_be_allowed_later(ruling.outcome.record.context_id)
             return UNSETTLED if waits else self.revision
         if ruling.port == DNS_PORT and self.watches(ruling):
             return ~self.revision
@@ -161,23 +180,44 @@ class EngineCore:
             and ruling.outcome.client[1] is EndPointType.PU
         )
 
-    def open(self, way: Way, key: bytes, ruling: Ruling, now_ns: int, origin: Origin) -> Flow:
-        """Put a flow that was judged into the table, under the key of its client's packets."""
+    def open(
+        self,
+        way: Way,
+        key: bytes,
+        ruling: Ruling,
+        now_ns: int,
+        origin: Origin,
+        packets: int = 0,
+        size_bytes: int = 0,
+    ) -> Flow:
+        """Put a flow that was judged into the table, under the key of its client's packets.
+
+        Args:
+            way: The way of its first packet.
+            key: That key.
+            ruling: The judgement.
+            now_ns: Nanoseconds since 1970 UTC.
+            origin: Where its first packet was queued.
+            packets: Packets that were counted already.
+            size_bytes: Their IP bytes.
+        """
         protocol, denied = ruling.protocol, ruling.denied
         zone, reverse_zone = way.zone, way.reverse_zone
         if not origin.forward:
             zone, reverse_zone = reverse_zone, zone
         flow = Flow(
-            key=key,
-            protocol=protocol,
-            zone=zone.number,
-            reverse_zone=reverse_zone.number,
-            ruling=ruling,
-            denied=denied,
-            state=_DENIED if denied else _NEW,
-            revision=self.stamp(ruling),
-            last_seen_ns=now_ns,
-            origin=origin,
+            key,
+            protocol,
+            zone.number,
+            reverse_zone.number,
+            ruling,
+            denied,
+            _DENIED if denied else _NEW,
+            self.revision if self.dns is None else self.stamp(ruling),
+            now_ns,
+            origin,
+            packets,
+            size_bytes,
         )
         self.flows.insert(zone.table(protocol), flow)
         if way.one_way and not denied:
@@ -190,6 +230,24 @@ class EngineCore:
         if self.counting is not None:
             self.counting.judged(ruling)
         return ruling.take_record()
+
+    def report_all(self, rulings: Iterable[Ruling]) -> list[Record]:
+        """Make the records of many rulings; see `report`."""
+        counting = self.counting
+        accepted = rejected = 0
+        records: list[Record] = []
+        keep = records.append
+        for ruling in rulings:
+            if ruling.denied:
+                rejected += ruling.count
+            else:
+                accepted += ruling.count
+            if counting is not None:
+                counting.judged(ruling)
+            keep(ruling.take_record())
+        self.counters["flows_accepted"] += accepted
+        self.counters["flows_rejected"] += rejected
+        return records
 
     def note_reset(self, flow: Flow, flags: int, now_ns: int) -> None:
         """Report a connection whose first answer, which this packet is, is a reset."""

@@ -186,7 +186,7 @@ class CounterReporter:
     def _settle(self) -> None:
         """Find out which counters the judged flows belong to."""
         for (_, protocol), (outcome, (count,)) in self._flows.items():
-            key = (outcome.namespace, outcome.context_id)
+            key = (outcome.record.namespace, outcome.record.context_id)
             unit = self._units.get(key)
             if unit is None:
                 unit = self._units[key] = Totals()
@@ -237,7 +237,7 @@ def _trireme_name(outcome: Outcome, protocol: int) -> str:
     """Name the counter of Trireme that a judgement belongs to, empty when there is none."""
     if not outcome.denied:
         return {TCP: "CONNECTIONSPROCESSED", UDP: "UDPCONNECTIONSPROCESSED"}.get(protocol, "")
-    if outcome.drop_reason == FlowDropReason.INVALID_STATE:
+    if outcome.record.drop_reason == FlowDropReason.INVALID_STATE:
         return "INVALIDCONNECTIONSTATE"
     if protocol == UDP:
         return "UDPSYNDROPPEDPOLICY"

@@ -24,7 +24,7 @@ from trireme_datapath.dns_observer import DNSLimits, DNSObserver
 from trireme_datapath.exceptions import ExceptionReporter
 from trireme_datapath.flows import Flow, FlowState, reverse_key
 from trireme_datapath.fragments import FragmentTable
-from trireme_datapath.identity import TCP, flow_key, flow_tuple, is_mapped, orient
+from trireme_datapath.identity import TCP, flow_key, is_mapped, orient
 from trireme_datapath.packet import Malformed, Packet, decode, decode_embedded
 from trireme_datapath.packets import Decision, QueuedPacket, Verdict
 from trireme_datapath.reports import DropReporter
@@ -334,7 +334,7 @@ class Engine:
         flow = way.zone.table(protocol).get(key)
         if flow is None:
             flow = way.reverse_zone.table(protocol).get(reverse_key(protocol, key))
-        return "" if flow is None else flow.ruling.outcome.policy_id
+        return "" if flow is None else flow.ruling.outcome.record.policy_id
 
     def _receive_traced(
         self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
@@ -344,7 +344,7 @@ class Engine:
         flow = self._flow_of(decoded, way)
         units = way.units(decoded.source, decoded.destination)
         if flow is not None and units == (None, None):  # only what its client sends has a mark
-            unit = self.policy.unit(flow.ruling.outcome.context_id)
+            unit = self.policy.unit(flow.ruling.outcome.record.context_id)
             sends = (flow.key == flow_key(decoded)) == (
                 flow.ruling.outcome.direction is Direction.EGRESS
             )
@@ -447,15 +447,16 @@ class Engine:
         forward, reason = orient(decoded, judge_midstream=self.policy.judge_midstream)
         if not forward:
             key = reverse_key(decoded.protocol, key)
-        about = flow_tuple(decoded.protocol, key)
         interface = packet.indev or packet.outdev
-        ruling = self._core.rule(about, way, interface, forward=forward, reason=reason)
+        ruling = self._core.rule(
+            decoded.protocol, key, way, interface, forward=forward, reason=reason
+        )
         if not isinstance(ruling, Ruling):
             if ruling:
                 self.counters["packets_unmatched_accepted"] += 1
                 return self._decide(packet, denied=False)
             return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
-        ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
+        ruling.add(key, decoded.size_bytes, decoded.tcp_flags, now_ns)
         origin = self._core.origin(packet, forward=forward)
         flow = self._core.open(way, key, ruling, now_ns, origin)
         return flow, self._core.report(ruling)
@@ -465,9 +466,8 @@ class Engine:
     ) -> tuple[Flow | None, Record | None]:
         """Judge a flow that was opened under an earlier policy; report it if that changed it."""
         forward = flow.key == flow_key(decoded)
-        about = flow_tuple(decoded.protocol, flow.key)
         interface = packet.indev or packet.outdev
-        ruling = self._core.rule(about, way, interface, forward=forward)
+        ruling = self._core.rule(decoded.protocol, flow.key, way, interface, forward=forward)
         if not isinstance(ruling, Ruling):
             self.flows.remove(flow)
             return None, None
@@ -478,7 +478,7 @@ class Engine:
         if not changed:
             return flow, None
         flow.state = FlowState.DENIED if ruling.denied else FlowState.NEW
-        ruling.add(about.source_port, decoded.size_bytes, decoded.tcp_flags, now_ns)
+        ruling.add(flow.key, decoded.size_bytes, decoded.tcp_flags, now_ns)
         return flow, self._core.report(ruling)
 
     def _related(self, decoded: Packet, way: Way) -> Flow | None:

@@ -108,7 +108,7 @@ class ExceptionReporter:
             ConnectionExceptionReport(
                 timestamp_ns=now_ns,
                 puid=(client if outward else server).id,
-                namespace=outcome.namespace,
+                namespace=outcome.record.namespace,
                 protocol=ruling.protocol,
                 source_ip=client.ip,
                 destination_ip=server.ip,

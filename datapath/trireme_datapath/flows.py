@@ -111,7 +111,7 @@ class FlowAccount(Struct, kw_only=True, gc=False):
     ended: bool = False
 
 
-class Flow(Struct, kw_only=True, gc=False):
+class Flow(Struct, gc=False):
     """One flow, oriented from client to server.
 
     Attributes:
@@ -126,9 +126,9 @@ class Flow(Struct, kw_only=True, gc=False):
         packets: Packets seen, both directions.
         bytes: IP bytes of those packets.
         last_seen_ns: When the last of them was seen.
+        origin: Where its first packet was queued.
         answered: Whether it stands under the key of its answers too.
         passed_over: How many packets it had when it was last passed over for eviction.
-        origin: Where its first packet was queued.
         account: What was reported of it, None if nothing.
     """
 
@@ -141,11 +141,11 @@ class Flow(Struct, kw_only=True, gc=False):
     state: int
     revision: int
     last_seen_ns: int
+    origin: Origin | None = None
     packets: int = 0
     bytes: int = 0
     answered: bool = False
     passed_over: int = 0
-    origin: Origin | None = None
     account: FlowAccount | None = None
 
     def expired(self, now_ns: int) -> bool:
@@ -223,7 +223,18 @@ class FlowTable:
         """Add a flow to the table of its zone and protocol, making room if there is none."""
         order = self._order
         if len(order) >= self.max_flows:
-            self._make_room()
+            oldest = order.popleft()
+            if oldest.answered or oldest.state == _OPEN or oldest.protocol == _GONE:
+                order.appendleft(oldest)
+                self._make_room()
+            else:  # what a flood leaves behind
+                oldest_table = self.zones[oldest.zone].tables[oldest.protocol]
+                found = oldest_table.pop(oldest.key, None)
+                if found is not oldest and found is not None:
+                    oldest_table[oldest.key] = found
+                self.evicted += 1
+                if self.departed is not None:
+                    self.departed.append((oldest, True))
         table[flow.key] = flow
         order.append(flow)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from trireme_collector.records import FlowDropReason
@@ -25,6 +26,9 @@ _ICMP: Final = frozenset({1, 58})
 _ACK: Final = 0x10
 _SCTP_INIT: Final = 1
 _IPV6_BYTES: Final = 16
+_IPV4_KEY: Final = 12
+_SPLIT_4: Final = Struct("!4s4sHH").unpack
+_SPLIT_6: Final = Struct("!16s16sHH").unpack
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 
@@ -51,25 +55,10 @@ def flow_key(packet: Packet) -> bytes:
 
 def flow_tuple(protocol: int, key: bytes) -> FlowTuple:
     """Give what a decision depends on, from the key of the client's packets."""
-    ports = len(key) - 4
-    half = ports >> 1
-    high = key[ports] << 8 | key[ports + 1]
-    low = key[ports + 2] << 8 | key[ports + 3]
+    source, destination, high, low = (_SPLIT_4 if len(key) == _IPV4_KEY else _SPLIT_6)(key)
     if protocol in _ICMP:
-        return FlowTuple(
-            source=key[:half],
-            destination=key[half:ports],
-            protocol=protocol,
-            icmp_type=low >> 8,
-            icmp_code=low & 0xFF,
-        )
-    return FlowTuple(
-        source=key[:half],
-        destination=key[half:ports],
-        protocol=protocol,
-        source_port=high,
-        port=low,
-    )
+        return FlowTuple(source, destination, protocol, icmp_type=low >> 8, icmp_code=low & 0xFF)
+    return FlowTuple(source, destination, protocol, high, low)
 
 
 def orient(packet: Packet, *, judge_midstream: bool) -> tuple[bool, FlowDropReason | None]:

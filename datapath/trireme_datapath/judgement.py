@@ -9,9 +9,9 @@ gives the drop reason ``policy``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, structs
 
 from trireme_collector.records import (
     DEFAULT_END_POINT,
@@ -19,6 +19,7 @@ from trireme_collector.records import (
     Direction,
     EndPointType,
     FlowDropReason,
+    FlowRecord,
     ObserveActionType,
 )
 from trireme_datapath.policy import FlowPolicy, Match, drop_reason
@@ -43,10 +44,14 @@ _OBSERVED_REFUSAL = Match(
     report=structs.replace(_REFUSED, observe_action=ObserveActionType.CONTINUE),
     packet=OBSERVE_ONLY,
 )
-_MAX_OUTCOMES: Final = 16_384  # by answer, unit and peer; all are forgotten when there are more
+_MAX_OUTCOMES: Final = 16_384  # all are forgotten when there are more
+
+_Outcomes: TypeAlias = "dict[tuple[object, ...], Outcome]"
+# By the id of the answer, which the outcome keeps alive, by unit, peer, interface and for refusals
+# by direction and reason.
 
 
-class FlowTuple(Struct, frozen=True, kw_only=True, gc=False):
+class FlowTuple(Struct, frozen=True, gc=False):
     """What a decision depends on, oriented from client to server.
 
     Attributes:
@@ -78,23 +83,16 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
         match: The answer of the policy.
         client: Id and kind of the client.
         server: Id and kind of the server.
+        direction: The way of the flow as seen from the unit that judged it.
+        record: The record of such a flow, all but its ends and counts.
     """
 
     denied: bool
     match: Match
     client: tuple[str, EndPointType]
     server: tuple[str, EndPointType]
-    context_id: str
-    namespace: str
-    tags: tuple[str, ...]
-    drop_reason: str
-    policy_id: str
-    observed_policy_id: str
-    action: ActionType
-    observed_action: ActionType
     direction: Direction
-    interface: str | UnsetType
-    policy_revision: str
+    record: FlowRecord
 
 
 class Judge:
@@ -103,7 +101,10 @@ class Judge:
     def __init__(self, policy: CompiledPolicy) -> None:
         """Keep the policy."""
         self.policy = policy
-        self._outcomes: dict[tuple[int, int, int, Direction, str, str], Outcome] = {}
+        self._peer_for = policy.peer_for
+        self._ingress: _Outcomes = {}
+        self._egress: _Outcomes = {}
+        self._refused: _Outcomes = {}
 
     def rule(
         self,
@@ -121,28 +122,33 @@ class Judge:
         egress: Match | None = None
         if source_unit is not None:
             if source_unit is destination_unit and flow.protocol == TCP:
-                return self._outcome(
-                    _LOCAL_MATCH, source_unit, source_unit.peer, Direction.EGRESS, interface
-                )
-            peer = self._peer(flow.destination, destination_unit)
+                return self._out(_LOCAL_MATCH, source_unit, source_unit.peer, interface)
+            peer = (
+                self._peer_for(flow.destination)
+                if destination_unit is None
+                else destination_unit.peer
+            )
             egress = source_unit.egress.candidates(flow.destination, peer).decide(
                 flow.protocol, flow.port, flow.icmp_type, flow.icmp_code
             )
             # What a dry run lets through on this side only would never have reached the other.
             stopped = not egress.packet.accepted or egress.packet is OBSERVE_ONLY
             if destination_unit is None or stopped:
-                return self._outcome(egress, source_unit, peer, Direction.EGRESS, interface)
+                return self._out(egress, source_unit, peer, interface)
         if destination_unit is None:
             msg = "a flow without a processing unit cannot be judged"
             raise ValueError(msg)
-        peer = self._peer(flow.source, source_unit)
+        peer = self._peer_for(flow.source) if source_unit is None else source_unit.peer
         match = destination_unit.ingress.candidates(flow.source, peer).decide(
             flow.protocol, flow.port, flow.icmp_type, flow.icmp_code
         )
         if egress is not None and _observed(egress) and not _observed(match):
             # One record for both sides: the server's, with what the client's side observed.
             match = Match(report=egress.report, packet=match.packet)
-        return self._outcome(match, destination_unit, peer, Direction.INGRESS, interface)
+        key = (id(match), destination_unit, peer, interface)
+        return self._ingress.get(key) or self._keep(
+            self._ingress, key, match, destination_unit, peer, Direction.INGRESS, interface
+        )
 
     def refuse(
         self,
@@ -155,21 +161,29 @@ class Judge:
         """Reject a flow for a reason that no rule can change, such as a missing handshake."""
         if destination_unit is not None:
             unit, direction = destination_unit, Direction.INGRESS
-            peer = self._peer(flow.source, source_unit)
+            peer = self._peer_for(flow.source) if source_unit is None else source_unit.peer
         elif source_unit is not None:
             unit, direction = source_unit, Direction.EGRESS
-            peer = self._peer(flow.destination, None)
+            peer = self._peer_for(flow.destination)
         else:
             msg = "a flow without a processing unit cannot be judged"
             raise ValueError(msg)
         match = _OBSERVED_REFUSAL if self.policy.observe_only else _REFUSED_MATCH
-        return self._outcome(match, unit, peer, direction, interface, str(reason))
+        key = (id(match), unit, peer, interface, direction, reason)
+        return self._refused.get(key) or self._keep(
+            self._refused, key, match, unit, peer, direction, interface, str(reason)
+        )
 
-    def _peer(self, address: bytes, unit: CompiledUnit | None) -> Peer | None:
-        return unit.peer if unit is not None else self.policy.peer_for(address)
+    def _out(self, match: Match, unit: CompiledUnit, peer: Peer | None, interface: str) -> Outcome:
+        key = (id(match), unit, peer, interface)
+        return self._egress.get(key) or self._keep(
+            self._egress, key, match, unit, peer, Direction.EGRESS, interface
+        )
 
-    def _outcome(
+    def _keep(
         self,
+        outcomes: _Outcomes,
+        key: tuple[object, ...],
         match: Match,
         unit: CompiledUnit,
         peer: Peer | None,
@@ -177,14 +191,11 @@ class Judge:
         interface: str,
         reason: str = FlowDropReason.POLICY_DROP.value,
     ) -> Outcome:
-        # The outcome keeps the match alive, and the policy keeps unit and peer: ids stay theirs.
-        key = (id(match), id(unit), id(peer), direction, interface, reason)
-        outcome = self._outcomes.get(key)
-        if outcome is None:
-            outcome = self._make_outcome(match, unit, peer, direction, interface, reason)
-            if len(self._outcomes) >= _MAX_OUTCOMES:
-                self._outcomes.clear()
-            self._outcomes[key] = outcome
+        """Make an outcome and remember it."""
+        outcome = self._make_outcome(match, unit, peer, direction, interface, reason)
+        if len(outcomes) >= _MAX_OUTCOMES:
+            outcomes.clear()
+        outcomes[key] = outcome
         return outcome
 
     def _make_outcome(
@@ -206,11 +217,7 @@ class Judge:
             else (report.service_id or DEFAULT_END_POINT, EndPointType.EXTERNAL_IP)
         )
         client, server = (own, other) if direction is Direction.EGRESS else (other, own)
-        return Outcome(
-            denied=not packet.accepted,
-            match=match,
-            client=client,
-            server=server,
+        named = FlowRecord(
             context_id=unit.context_id,
             namespace=unit.namespace,
             tags=unit.tags.slice,
@@ -222,6 +229,14 @@ class Judge:
             direction=direction,
             interface=interface or UNSET,
             policy_revision=self.policy.revision,
+        )
+        return Outcome(
+            denied=not packet.accepted,
+            match=match,
+            client=client,
+            server=server,
+            direction=direction,
+            record=named,
         )
 
 

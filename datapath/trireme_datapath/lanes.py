@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trireme_datapath.rulings import Ruling
     from trireme_datapath.units import Way
 
-__all__ = ["FAST_PROTOCOLS", "FastRow", "Lane", "Memory"]
+__all__ = ["FAST_PROTOCOLS", "MAX_FRESH", "MAX_REMEMBERED", "FastRow", "Lane"]
 
 FAST_PROTOCOLS: Final = (6, 17)
 """The protocols that the fast door judges: TCP and UDP."""
@@ -32,23 +32,19 @@ offset 12 (data offset and flags of TCP).
 
 _SHORTEST: Final = 20  # bytes of transport that a row reads: a TCP header without options
 _LENGTHS: Final = 40 + 0x10000  # an IPv6 header and what its length field can say
-_SPLIT_4: Final = Struct("4s4s2s2s").unpack
-_SPLIT_6: Final = Struct("16s16s2s2s").unpack
-_MAX_REMEMBERED: Final = 16_384  # forgetting them all takes a millisecond or two
+_KEY_4: Final = Struct("4s4s2s2s")
+_KEY_6: Final = Struct("16s16s2s2s")
+MAX_REMEMBERED: Final = 16_384
+"""Rulings about more than one flow that a lane remembers; it forgets all when there are more.
 
+A table that keeps those used last costs more in every packet than asking the policy again now and
+then. Forgetting all takes a millisecond.
+"""
+MAX_FRESH: Final = 512
+"""Rulings about one flow that a lane remembers, in case a second one comes.
 
-class Memory(dict[bytes, "Ruling"]):
-    """Rulings by addresses and server port; it forgets all when it is full.
-
-    A flood of flows that have nothing in common would fill any table, and a table that keeps
-    the ones used last costs more in every packet than asking the policy again now and then.
-    """
-
-    def keep(self, key: bytes, ruling: Ruling) -> None:
-        """Remember a ruling."""
-        if len(self) >= _MAX_REMEMBERED:
-            self.clear()
-        self[key] = ruling
+A flood of flows that have nothing in common fills any table; a small one stays in the cache.
+"""
 
 
 class Lane:
@@ -60,8 +56,11 @@ class Lane:
         origin: The origin of the flows that its packets open.
         tables: The flows of the fast protocols by protocol number.
         reverse_tables: The same for packets in the other direction.
-        memories: Remembered rulings of the fast protocols.
+        memories: Remembered rulings of the fast protocols by protocol number, each by the server's
+            and the client's address and the server's port: those about more than one flow, and
+            those about one.
         split: Takes a flow key apart: source, destination, source port, destination port.
+        join: Makes one of these.
         version_mask: Bits of the first header byte that are compared.
         version_value: What they must be: version 4 without options, or version 6.
         kind_mask: Bits of the field with the protocol that tell a whole packet's protocol: a
@@ -81,6 +80,7 @@ class Lane:
         "expected",
         "header_bytes",
         "interface",
+        "join",
         "kind_mask",
         "memories",
         "origin",
@@ -109,11 +109,11 @@ class Lane:
         self.accepted_mark = accepted_mark
         self.denied_verdict, self.denied_mark = denied
         if version == 4:
-            self.split = _SPLIT_4
+            self.split, self.join = _KEY_4.unpack, _KEY_4.pack
             self.header_bytes = 20
             self.version_mask, self.version_value, self.kind_mask = 0xFF, 0x45, 0x3FFF00FF
         else:
-            self.split = _SPLIT_6
+            self.split, self.join = _KEY_6.unpack, _KEY_6.pack
             self.header_bytes = 40
             self.version_mask, self.version_value, self.kind_mask = 0xF0, 0x60, 0xFF
         self.expected = _payload_lengths(copy_range, self.header_bytes + _SHORTEST)
@@ -124,7 +124,9 @@ class Lane:
         self.way = way
         self.tables = {number: way.zone.table(number) for number in FAST_PROTOCOLS}
         self.reverse_tables = {number: way.reverse_zone.table(number) for number in FAST_PROTOCOLS}
-        self.memories = {number: Memory() for number in FAST_PROTOCOLS}
+        self.memories: dict[int, tuple[dict[bytes, Ruling], dict[bytes, Ruling]]] = {
+            number: ({}, {}) for number in FAST_PROTOCOLS
+        }
 
 
 @functools.cache

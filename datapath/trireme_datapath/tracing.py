@@ -168,4 +168,4 @@ def _reason(decision: Decision, flow: Flow | None) -> str:
     for record in decision.records:
         if isinstance(record, PacketReport):
             return record.drop_reason
-    return "" if flow is None else flow.ruling.outcome.drop_reason
+    return "" if flow is None else flow.ruling.outcome.record.drop_reason

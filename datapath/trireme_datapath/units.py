@@ -37,7 +37,7 @@ class Way:
     """
 
     __slots__ = (
-        "_policy",
+        "_find",
         "destination_unit",
         "local_destination",
         "local_source",
@@ -61,7 +61,7 @@ class Way:
         """Keep what was found."""
         self.local_source = policy.local_unit if hook == Hook.LOCAL_OUT else None
         self.local_destination = policy.local_unit if hook == Hook.LOCAL_IN else None
-        self._policy = policy
+        self._find = policy.unit_for
         self.source_unit = source_unit
         self.destination_unit = destination_unit
         self.zone = zone
@@ -72,10 +72,10 @@ class Way:
         self, source: bytes, destination: bytes
     ) -> tuple[CompiledUnit | None, CompiledUnit | None]:
         """Give the sending and the receiving unit of a packet with these packed addresses."""
-        policy = self._policy
+        find = self._find
         return (
-            self.source_unit or policy.unit_for(source) or self.local_source,
-            self.destination_unit or policy.unit_for(destination) or self.local_destination,
+            self.source_unit or find(source) or self.local_source,
+            self.destination_unit or find(destination) or self.local_destination,
         )
 
 

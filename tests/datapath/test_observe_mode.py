@@ -79,19 +79,22 @@ def test_each_flow_is_decided_alike(seed: int) -> None:
                 ends = observed.unit_for(source), observed.unit_for(destination)
                 other = observer.rule(flow, *ends, "")
                 assert not other.denied
-                assert (one.context_id, one.direction, one.client, one.server) == (
-                    other.context_id,
+                assert (one.record.context_id, one.direction, one.client, one.server) == (
+                    other.record.context_id,
                     other.direction,
                     other.client,
                     other.server,
                 )
                 if one.denied:
-                    assert other.observed_action is ActionType.REJECT
-                    assert other.observed_policy_id == one.policy_id
-                    assert other.policy_id == "observe-only"
+                    assert other.record.observed_action is ActionType.REJECT
+                    assert other.record.observed_policy_id == one.record.policy_id
+                    assert other.record.policy_id == "observe-only"
                 else:
-                    assert (one.action, one.policy_id) == (other.action, other.policy_id)
-                    assert one.observed_policy_id == other.observed_policy_id
+                    assert (one.record.action, one.record.policy_id) == (
+                        other.record.action,
+                        other.record.policy_id,
+                    )
+                    assert one.record.observed_policy_id == other.record.observed_policy_id
 
 
 @pytest.mark.parametrize("door", list(Door))

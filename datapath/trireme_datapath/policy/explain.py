@@ -222,20 +222,21 @@ def _outcome(
         why = "observe_only" if compiled.observe_only else f'unmatched = "{action}"'
         return None, action, f"neither address belongs to a unit, and the policy says {why}"
     outcome = Judge(compiled).rule(flow, source_unit, destination_unit, "")
+    said = outcome.record
     record = RecordFields(
-        context_id=outcome.context_id,
-        namespace=outcome.namespace,
+        context_id=said.context_id,
+        namespace=said.namespace,
         source_id=outcome.client[0],
         source_type=str(outcome.client[1]),
         destination_id=outcome.server[0],
         destination_type=str(outcome.server[1]),
-        action=outcome.action.describe(),
-        policy_id=outcome.policy_id,
-        observed_action=outcome.observed_action.describe(),
-        observed_policy_id=outcome.observed_policy_id,
-        drop_reason=str(outcome.drop_reason),
+        action=said.action.describe(),
+        policy_id=said.policy_id,
+        observed_action=said.observed_action.describe(),
+        observed_policy_id=said.observed_policy_id,
+        drop_reason=str(said.drop_reason),
         direction=str(outcome.direction),
-        policy_revision=outcome.policy_revision,
+        policy_revision=compiled.revision,
     )
     action = "reject" if outcome.denied else "accept"
     if not judgements:
