@@ -169,13 +169,18 @@ class DiscoveredUnit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         context_id: By what it is known; a unit of the policy with this context is this one.
-        addresses: Its addresses by interface or network; ``bridge`` is the primary one.
+        addresses: Its addresses by interface or network; ``bridge`` is the primary one. Packets
+            from and to them belong to it.
         tags: Its tags, ``key=value``.
+        interfaces: Interfaces of this host that it is behind.
+        cgroups: Control groups that its processes are in, as paths below their root.
     """
 
     context_id: str
     addresses: dict[str, str] = {}
     tags: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    cgroups: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

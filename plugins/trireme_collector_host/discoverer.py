@@ -2,7 +2,8 @@
 
 Both are directories that the kernel or a container runtime keeps, so looking is listing. A unit of
 the policy is the one that is found if its ``context`` is the same: ``netns:NAME`` or
-``cgroup:PATH``.
+``cgroup:PATH``. To the unit of a namespace belongs what passes the interfaces of this host that
+lead into it, to that of a control group what its processes send.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from trireme_collector import DiscoveredUnit, DiscovererSpec, Stability, hookimpl
+from trireme_collector_host._links import NamespaceLinks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,10 @@ class HostDiscoverer:
         return [*self._namespaces(), *self._groups()]
 
     def _namespaces(self) -> Iterator[DiscoveredUnit]:
+        with NamespaceLinks() as links:
+            yield from self._linked_namespaces(links)
+
+    def _linked_namespaces(self, links: NamespaceLinks) -> Iterator[DiscoveredUnit]:
         seen: set[str] = set()
         for directory in self._directories:
             try:
@@ -81,9 +87,14 @@ class HostDiscoverer:
                     number = entry.stat(follow_symlinks=False).st_ino
                 except FileNotFoundError:  # it went meanwhile
                     continue
+                try:
+                    interfaces = links.into(entry.path)
+                except OSError:  # a plain file stands for no namespace
+                    interfaces = ()
                 yield DiscoveredUnit(
                     context_id=f"netns:{entry.name}",
                     tags=(f"netns={entry.name}", f"netns-inode={number}"),
+                    interfaces=interfaces,
                 )
 
     def _groups(self) -> Iterator[DiscoveredUnit]:
@@ -92,7 +103,9 @@ class HostDiscoverer:
             if len(pattern) <= _MAX_DEPTH:
                 found.update(dict.fromkeys(self._matching(self._root, pattern, "")))
         for path in sorted(found)[:_MAX_GROUPS]:
-            yield DiscoveredUnit(context_id=f"cgroup:{path}", tags=(f"cgroup={path}",))
+            yield DiscoveredUnit(
+                context_id=f"cgroup:{path}", tags=(f"cgroup={path}",), cgroups=(path,)
+            )
 
     def _matching(self, directory: Path, pattern: list[str], prefix: str) -> Iterator[str]:
         try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
+from trireme_collector.errors import ConfigError
 from trireme_collector.hashing import stats_user_hash
 from trireme_collector.records import ContainerEvent, ContainerRecord, Record, UserRecord
 from trireme_datapath import lifecycle
 from trireme_datapath.lifecycle import USER_WINDOW_NS, UnitLifecycle, UserLog
 from trireme_datapath.policy import parse_policy
-
-if TYPE_CHECKING:
-    import pytest
 
 POLICY = """
 version = 1
@@ -145,3 +143,83 @@ def test_users_without_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
         assert users.seen("", [f"name={name}"], START_NS)[1]
     assert users.seen("", ["name=a"], START_NS)[1]
     assert not users.seen("", ["name=c"], START_NS)[1]
+
+
+TOLD = 'version = 1\n[[unit]]\nid = "web"\ncontext = "ctx-web"\nselect.told = true\n'
+
+
+def test_a_unit_that_is_to_be_told_of_starts_when_it_is() -> None:
+    told = Told(TOLD)
+    assert told.take() == []
+    assert told.units.start("ctx-web", {"bridge": "10.0.0.2"}) is ContainerEvent.START
+    assert [unit.context_id for unit in told.units.told] == ["ctx-web"]
+    assert told.units.delete("ctx-web") is ContainerEvent.DELETE
+    assert told.units.told == ()
+    assert told.take() == [("ctx-web", "start"), ("ctx-web", "delete")]
+
+
+def test_whoever_enforces_hears_when_packets_belong_to_others() -> None:
+    changes: list[int] = []
+    units = UnitLifecycle(lambda _: None)
+    units.changed = lambda: changes.append(len(units.told))
+    units.enter_policy(parse_policy(TOLD))
+    units.start("ctx-web", {"bridge": "10.0.0.2"})
+    units.start("ctx-web", {"bridge": "10.0.0.2"})
+    units.update("ctx-web", {"bridge": "10.0.0.2"}, interfaces=["veth0"])
+    units.fail("ctx-web")
+    units.delete("ctx-web")
+    assert changes == [1, 1, 0]
+
+
+def test_a_unit_that_cannot_be_policed_is_told_to_be_stopped_once() -> None:
+    told = Told(POLICY + '[[unit]]\nid = "shop"\nselect.told = true\n')
+    told.take()
+    with pytest.raises(ConfigError, match="that of 'db' already"):
+        told.units.start("shop", {"bridge": "10.0.0.3"})
+    assert told.take() == [("shop", "forcestop")]
+    assert told.units.problem("shop", {"bridge": "10.0.0.3"})
+    assert told.units.start("shop", {"bridge": "10.0.0.4"}) is ContainerEvent.START
+    # A change that fails is none: it is as it was.
+    with pytest.raises(ConfigError):
+        told.units.update("shop", {"bridge": "10.0.0.3"})
+    assert told.take() == [("shop", "start")]
+    assert [str(unit.addresses[0]) for unit in told.units.told] == ["10.0.0.4/32"]
+
+
+def test_a_stranger_becomes_a_unit_with_a_policy_and_one_again_without() -> None:
+    told = Told("version = 1\n")
+    assert told.units.start("ctx-web", {"bridge": "10.0.0.2"}) is ContainerEvent.IGNORED
+    told.units.enter_policy(parse_policy(TOLD))
+    told.units.enter_policy(parse_policy("version = 1\n"))
+    assert told.take() == [("ctx-web", "ignore"), ("ctx-web", "update"), ("ctx-web", "ignore")]
+    assert len(told.units.told) == 1
+
+
+def test_a_policy_that_takes_an_address_away_stops_its_unit() -> None:
+    told = Told(TOLD)
+    told.units.start("ctx-web", {"bridge": "10.0.0.3"})
+    told.take()
+    wants = parse_policy(TOLD + '[[unit]]\nid = "db"\nselect.address = "10.0.0.3"\n')
+    assert told.units.settled_for(wants) == ()
+    told.units.enter_policy(wants)
+    assert told.take() == [("db", "start"), ("ctx-web", "forcestop")]
+
+
+def test_what_was_known_outlives_the_program() -> None:
+    told = Told(TOLD)
+    told.units.start("ctx-web", {"bridge": "10.0.0.2"})
+    told.take()
+    records: list[Record] = []
+    units = UnitLifecycle(records.append)
+    units.adopt(parse_policy(TOLD), told.units.known)
+    assert units.start("ctx-web", {"bridge": "10.0.0.2"}) is None
+    assert units.told == told.units.told
+    assert records == []
+
+
+def test_units_of_the_policy_are_known_though_nobody_wants_to_hear_of_them() -> None:
+    records: list[Record] = []
+    units = UnitLifecycle(records.append, tell_policy=False)
+    units.enter_policy(parse_policy(POLICY))
+    assert records == []
+    assert units.start("ctx-web", {"bridge": "10.0.0.9"}) is ContainerEvent.UPDATE

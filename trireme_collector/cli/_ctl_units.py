@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal, cast
+
 import click
 
 from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
 from trireme_collector.cli.output import json_option, print_json, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["unit", "user"]
 
@@ -20,14 +25,30 @@ __all__ = ["unit", "user"]
     metavar="[NAME=]ADDRESS",
     help="An address, by interface or network; bridge, the primary one, without a name.",
 )
+@click.option(
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="NAME",
+    help="An interface of this host that it is behind.",
+)
+@click.option(
+    "--cgroup",
+    "cgroups",
+    multiple=True,
+    metavar="PATH",
+    help="A control group that its processes are in, below the root of version 2.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the unit.")
 @socket_option
 @timeout_option
 @json_option
-def unit(
+def unit(  # noqa: PLR0913  one argument per option is how click calls it
     event: str,
     context: str,
     addresses: tuple[str, ...],
+    interfaces: tuple[str, ...],
+    cgroups: tuple[str, ...],
     tags: tuple[str, ...],
     socket_path: str,
     timeout_seconds: float,
@@ -36,15 +57,24 @@ def unit(
 ) -> None:
     """Tell the agent that the processing unit CONTEXT came, changed, went or was stopped.
 
+    From then on packets belong to it by its addresses, interfaces and control groups, and it is
+    judged by the rules of the unit of the policy that has this context. What start and update tell
+    replaces what was told before; delete and forcestop take it away. The command ends when packets
+    are judged by it.
+
     It becomes a record of the type container. What the agent knows already is not reported again.
     """
     import msgspec
 
     from trireme_collector.control import UnitArguments, UnitResult
 
-    named = dict(_pair(text) for text in addresses)
-    arguments = msgspec.convert(
-        {"event": event, "context_id": context, "addresses": named, "tags": tags}, UnitArguments
+    arguments = UnitArguments(
+        event=cast("Literal['start', 'update', 'delete', 'forcestop']", event),
+        context_id=context,
+        addresses=_named(addresses),
+        tags=tags,
+        interfaces=interfaces,
+        cgroups=cgroups,
     )
     client = client_of(socket_path, timeout_seconds)
     raw = client.call_raw("unit", arguments)
@@ -55,9 +85,18 @@ def unit(
         click.echo(f"reported: {printable(result.event)}" if result.event else "nothing new")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, address = text.partition("=")
-    return (name, address) if equals else ("bridge", name)
+def _named(texts: Iterable[str]) -> dict[str, str]:
+    """Give each address its name; those without one are the primary one and others beside it."""
+    named: dict[str, str] = {}
+    unnamed = 0
+    for text in texts:
+        name, equals, address = text.partition("=")
+        if equals:
+            named[name] = address
+        else:
+            unnamed += 1
+            named["bridge" if unnamed == 1 else f"bridge-{unnamed}"] = text
+    return named
 
 
 @click.command()

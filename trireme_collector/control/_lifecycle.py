@@ -17,15 +17,20 @@ class UnitArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         context_id: The context of the unit.
-        event: What became of it.
-        addresses: Its addresses by interface or network; ``bridge`` is the primary one.
+        event: What became of it. What ``start`` and ``update`` tell replaces what was told before.
+        addresses: Its addresses, or networks, by interface or network; ``bridge`` is the primary
+            one. Packets from and to them belong to it.
         tags: Its tags, ``key=value``.
+        interfaces: Interfaces of this host that it is behind; what passes them belongs to it.
+        cgroups: Paths of control groups; what their processes send belongs to it.
     """
 
     context_id: _Text
     event: Literal["start", "update", "delete", "forcestop"]
     addresses: Annotated[dict[_Text, _Text], msgspec.Meta(max_length=64)] = {}
     tags: _Texts = ()
+    interfaces: _Texts = ()
+    cgroups: _Texts = ()
 
 
 class UnitResult(msgspec.Struct, frozen=True, kw_only=True):

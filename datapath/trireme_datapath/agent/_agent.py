@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
 import structlog
 
-from trireme_collector.control import (
-    CommandTable,
-    ObserveResult,
-    PacketStatus,
-    PolicyStatus,
-    ReloadResult,
-)
-from trireme_collector.errors import ConfigError, DatapathError, DeliveryError, TriremeError
+from trireme_collector.control import AgentStatus, CommandTable, Later, ObserveResult, ReloadResult
+from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
 from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
+from trireme_datapath.agent._background import BackgroundWork
 from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._discovery import Discovery, build_discoverers
-from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
+from trireme_datapath.agent._extra_commands import add_commands
+from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._jobs import LoopJobs
-from trireme_datapath.agent._lifecycle import add_lifecycle_commands
-from trireme_datapath.agent._observing import observe_command, switch_report
+from trireme_datapath.agent._kept_rules import KeptRules
+from trireme_datapath.agent._parts import held_queue
 from trireme_datapath.agent._parts import open_backend as _open_backend
-from trireme_datapath.agent._pinging import ping_command
+from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
-from trireme_datapath.agent._report import AgentReport, OutputError
-from trireme_datapath.agent._rule_tracing import trace_rules_command
-from trireme_datapath.agent._rule_watch import RuleWatch
+from trireme_datapath.agent._report import AgentReport, OutputError, log_end
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
-from trireme_datapath.agent._tracing import trace_command
+from trireme_datapath.agent._status import describe, packet_status
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
@@ -42,24 +38,25 @@ from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.recorder.queue_feed import QueueFeed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_collector.metrics import HealthCheck
+    from trireme_collector.control import PacketStatus
     from trireme_collector.pipeline import Pipeline
     from trireme_collector.records import Record
     from trireme_datapath.agent._accounting import OpenTracker
     from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.tracing import TraceRequest
 
 __all__ = ["Agent"]
 
 _CLOSE_SECONDS: Final = 5.0
+_STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as it is
 
 ResultT = TypeVar("ResultT")
 
@@ -116,34 +113,24 @@ class Agent:
         if open_tracker is None and open_backend is _open_backend:
             open_tracker = _open_tracker
         self._open_tracker = open_tracker
-        self._files = AgentFiles(config)
-        policy = self._files.load_policy()
-        self.engine = Engine(
-            policy,
-            settings.limits,
-            refuse_mark=settings.refuse_mark if settings.refuse else None,
-            accept_mark=accept_mark_of(settings),
-        )
-        if settings.dns.enabled:
-            self.engine.observe_dns(settings.dns.limits)
-        if settings.connection_exceptions:
-            self.engine.report_exceptions()
-        if settings.counter_report_seconds:
-            self.engine.report_counters(
-                self._queue_totals, interval_seconds=settings.counter_report_seconds
-            )
+        files = AgentFiles(config)
+        policy = files.load_policy()
+        self.engine = self._engine(policy)
         self.pipeline: Pipeline = config.pipeline()
-        self._watch = AgentWatch(config.settings.metrics, self.pipeline, self.engine)
-        self._own_rules = rules is None
-        self._rules: Rules = rules_of(settings, policy) if rules is None else rules
-        self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
-        self._rule_watch = RuleWatch(
-            lambda: self._rules,
-            seconds=settings.rules.verify_seconds if settings.rules.install else 0,
-            repair=settings.rules.repair,
-            report=self.report,
+        self._services = AgentServices(
+            config.settings.observer, node_name=self.pipeline.instance, resolve=config.resolve
         )
-        self._watch.others.append(self._rule_watch.health)
+        self._watch = AgentWatch(
+            config.settings.metrics, self.pipeline, self.engine, sources=(self._services,)
+        )
+        self._rules = KeptRules(
+            settings.rules,
+            policy,
+            lambda policy: rules_of(settings, policy) if rules is None else rules,
+            self.report,
+            remove_at_stop=remove_rules,
+        )
+        self._watch.others.append(self._rules.watch.health)
         self._privileges = PrivilegeCheck()
         if open_backend is _open_backend:
             self._watch.others.append(self._privileges.health)
@@ -152,25 +139,47 @@ class Agent:
         self._datapath: DatapathLoop | None = None
         self._close_seconds = _CLOSE_SECONDS
         self._reload_asked = False
-        self._refused: tuple[str, ...] = ()
-        self._policy_since_ns = time.time_ns()
         self._jobs = LoopJobs()
-        self._publisher = Publisher(config.settings.publish, config.resolve)
-        self._services = AgentServices(
-            config.settings.observer, node_name=self.pipeline.instance, resolve=config.resolve
+        self.users = UserLog(self._hand_on)
+        self.units = UnitLifecycle(
+            self._hand_on,
+            problem_of=self._rules.problem_of,
+            tell_policy=settings.unit_events,
         )
+        self._keeper = PolicyKeeper(
+            files,
+            policy,
+            self.units,
+            self._rules,
+            self._put_in_force,
+            BackgroundWork(self.ask),
+            self._hand_on,
+        )
+        self._publisher = Publisher(config.settings.publish, config.resolve)
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
         self._control = AgentControl(config.settings.control, self)
-        self.commands.add(observe_command(self.ask_observe))
-        self.commands.add(trace_command(self.engine.trace, self.ask))
-        self.commands.add(ping_command(lambda: self.engine.policy, self.report))
-        self.commands.add(trace_rules_command(self.report))
-        self.units = UnitLifecycle(self._hand_on)
-        self.users = UserLog(self._hand_on)
-        add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
+        add_commands(self.commands, self)
         discoverers = build_discoverers(config.settings.discovery, config.registry)
-        self._discovery = Discovery(discoverers, self.units, self.ask)
+        self._discovery = Discovery(discoverers, self.units, self.ask_unit)
+
+    def _engine(self, policy: CompiledPolicy) -> Engine:
+        settings = self._settings
+        engine = Engine(
+            policy,
+            settings.limits,
+            refuse_mark=settings.refuse_mark if settings.refuse else None,
+            accept_mark=accept_mark_of(settings),
+        )
+        if settings.dns.enabled:
+            engine.observe_dns(settings.dns.limits)
+        if settings.connection_exceptions:
+            engine.report_exceptions()
+        if settings.counter_report_seconds:
+            engine.report_counters(
+                self._queue_totals, interval_seconds=settings.counter_report_seconds
+            )
+        return engine
 
     @property
     def commands(self) -> CommandTable:
@@ -200,8 +209,7 @@ class Agent:
             self._feed.watch(self._backend)
             self._check_capacity(self._backend)
             self._follow_connections(self._backend)
-            if self._settings.rules.install:
-                self._rules.install()
+            self._rules.install()
         except BaseException:
             self._feed.close()
             self._services.close()
@@ -217,12 +225,8 @@ class Agent:
             self._backend, source, collector, clock_set=self.engine.shift_clock
         )
         self._watch.start(self._backend)
-        self._rule_watch.start()
+        self._rules.watch.start()
         self._control.start()
-        report = switch_report(None, self.engine.policy, self._files.observe)
-        if report is not None:
-            self._log.warning("observe_switched", line=report.lines[0])
-            self._hand_on(report)
         self._log.info(
             "agent_started",
             instance=self.pipeline.instance,
@@ -260,17 +264,26 @@ class Agent:
     def reload(self) -> None:
         """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
         self._reload_asked = True
-        self._wake()
+        if self._datapath is not None:
+            self._datapath.wake()
+
+    # What is asked for by other threads.
 
     def ask_reload(self) -> Future[ReloadResult]:
         """Make `run` reload, and give what comes of it.
 
+        Files are read and compiled beside the packets.
+
         Returns:
             The result, or a `ConfigError` with all mistakes: then all is as it was before.
         """
-        future = self._jobs.post(self._reload)
-        self._wake()
+        future: Future[ReloadResult] = Future()
+        self.ask(lambda: self._begin_reload(future))
         return future
+
+    def _begin_reload(self, future: Future[ReloadResult]) -> None:
+        self.pipeline.reopen()
+        self._keeper.reload(future)
 
     def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
         """Make `run` only observe what the policy rejects, or enforce it.
@@ -279,25 +292,29 @@ class Agent:
             asked: Whether only to observe; None for what the configuration and the policy say.
             uid: Who wants it, for the record of the switch.
         """
-        return self.ask(lambda: self._switch(asked, uid))
-
-    def _switch(self, asked: bool | None, uid: int) -> ObserveResult:  # noqa: FBT001  as above
-        before = self.engine.policy
-        files = SwitchedFiles(self._files, before, asked, uid)
-        reading = files.read_again()
-        files.take_over(reading)
-        self._put_in_force(reading.policy)
-        return ObserveResult(
-            observe_only=reading.policy.observe_only,
-            observe_by=reading.observe.by,
-            revision_before=before.revision,
-            revision=reading.policy.revision,
-        )
+        future: Future[ObserveResult] = Future()
+        self.ask(lambda: self._keeper.switch(asked, uid, future))
+        return future
 
     def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
         """Have `run` do something between two turns, when no packet is half judged."""
         future = self._jobs.post(job)
-        self._wake()
+        if self._datapath is not None:
+            self._datapath.wake()
+        return future
+
+    def ask_unit(self, job: Callable[[], ResultT], context: str = "") -> Future[ResultT]:
+        """Have `run` tell `units` something.
+
+        Args:
+            job: Tells it.
+            context: Whom it is about.
+
+        Returns:
+            What the job gives, once packets are judged by it; or why the unit cannot be policed.
+        """
+        future: Future[ResultT] = Future()
+        self.ask(lambda: self._keeper.tell(job, future, context))
         return future
 
     def report(self, record: Record) -> None:
@@ -306,10 +323,6 @@ class Agent:
 
     def _hand_on(self, record: Record) -> None:
         dispatch(self.pipeline, record)
-
-    def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
-        """Have `run` look between two turns."""
-        return self.ask(look)
 
     def ask_drain(self, deadline_seconds: float) -> None:
         """Make `run` end and deliver what waits until a deadline.
@@ -320,32 +333,61 @@ class Agent:
         self._close_seconds = deadline_seconds
         self.stop()
 
-    def policy_status(self) -> PolicyStatus:
-        """Tell which policy is in force, and what was refused since."""
-        return PolicyStatus(
-            file=str(self._files.policy_file),
-            revision=self.engine.policy.revision,
-            loaded_ns=self._policy_since_ns,
-            refused=self._refused,
-            observe_only=self.engine.policy.observe_only,
-            observe_by=self._files.observe.by,
+    def trace(self, unit: str, request: TraceRequest) -> str:
+        """Report the packets of a unit for a while; for the thread of `run`, see `ask`.
+
+        Args:
+            unit: Its id or context.
+            request: What is wanted.
+
+        Returns:
+            The context of the unit.
+
+        Raises:
+            LookupError: There is no such unit.
+        """
+        return self.engine.trace(unit, request)
+
+    def policy_in_force(self) -> CompiledPolicy:
+        """Give the policy that packets are judged by."""
+        return self.engine.policy
+
+    def answer_status(self, *, ending: bool) -> AgentStatus | Later[AgentStatus]:
+        """Tell everything that is counted, at one moment if the loop turns.
+
+        Args:
+            ending: Whether the agent was told to end.
+        """
+
+        def described(packets: PacketStatus) -> AgentStatus:
+            return describe(
+                ending=ending,
+                checks=self._watch.health(),
+                policy=self._keeper.status(),
+                packets=packets,
+                records=self.pipeline.status(),
+            )
+
+        if ending:
+            return described(self._look())
+        return Later(
+            self.ask(self._look),
+            described,
+            patience_seconds=_STATUS_SECONDS,
+            otherwise=lambda: described(msgspec.structs.replace(self._look(), exact=False)),
         )
 
-    def health(self) -> Iterator[HealthCheck]:
-        """Tell whether packets are judged."""
-        return self._watch.health()
-
-    def held_queue(self) -> tuple[int, PacketBackend | None]:
-        """Give the number of the queue, and what holds it while it is held."""
-        return self._settings.queue, self._backend
+    def _look(self) -> PacketStatus:
+        """Read the counters of the engine and of the kernel at one moment."""
+        return packet_status(
+            dict(self.engine.counters), held_queue(self._settings.queue, self._backend)
+        )
 
     def _queue_totals(self) -> dict[str, int]:
         statistics = None if self._backend is None else self._backend.statistics()
         return queue_totals(statistics, self.engine.counters["packets"])
 
-    def _wake(self) -> None:
-        if self._datapath is not None:
-            self._datapath.wake()
+    # The loop.
 
     def run(self) -> AgentReport:
         """Judge packets until `stop`.
@@ -358,7 +400,7 @@ class Agent:
         """
         if self._backend is None:
             raise DatapathError("the agent was not started: call start() before run()")
-        self._tell_units()
+        self._keeper.begin()
         self._discovery.start()
         try:
             self._loop(self._backend)
@@ -371,10 +413,6 @@ class Agent:
         finally:
             report = self._end()
         return report
-
-    def _tell_units(self) -> None:
-        if self._settings.unit_events:
-            self.units.enter_policy(self.engine.policy.policy)
 
     def _loop(self, backend: PacketBackend) -> None:
         if self._datapath is None:
@@ -389,86 +427,34 @@ class Agent:
             dispatch(self.pipeline, record)
 
     def _obey(self) -> bool:
-        """Reload if it was asked for; the loop calls this after each turn and never ends by it."""
+        """Do what was asked for; the loop calls this after each turn and never ends by it."""
         self._watch.turn()
         self._publisher.turn()
         self._feed.turn()
         if self._reload_asked:
             self._reload_asked = False
-            try:
-                self._reload()
-            except TriremeError:
-                return False  # the log tells, and all is as it was
+            self._begin_reload(Future())  # the log tells what comes of it
         if self._jobs:
             self._jobs.run()
         return False
 
-    def _reload(self) -> ReloadResult:
-        self.pipeline.reopen()
-        before = self.engine.policy.revision
-        try:
-            reading = self._files.read_again()
-        except ConfigError as error:
-            self._refused = error.problems
-            for problem in error.problems:
-                self._log.error("policy_refused", problem=problem)
-            self._log.error("policy_kept", policy_revision=before)
-            raise
-        policy = reading.policy
-        self._refused = ()
-        self._files.take_over(reading)
-        changed = policy.revision != before
-        self._put_in_force(policy)
-        if reading.restart_needed:
-            self._log.warning("restart_needed", keys=reading.restart_needed)
-        self._log.info("reloaded", policy_revision=policy.revision, policy_revision_before=before)
-        return ReloadResult(
-            policy_file=str(reading.policy_file),
-            revision_before=before,
-            revision=policy.revision,
-            changed=changed,
-            restart_needed=reading.restart_needed,
-        )
-
-    def _put_in_force(self, policy: CompiledPolicy) -> None:
-        before = self.engine.policy
-        if policy.revision == before.revision:
-            return
-        report = switch_report(before, policy, self._files.observe)
-        if report is not None:
-            self._log.warning("observe_switched", line=report.lines[0])
-            self._hand_on(report)
+    def _put_in_force(
+        self, policy: CompiledPolicy, done: Callable[[tuple[str, ...]], None]
+    ) -> None:
         self.engine.replace_policy(policy)
-        self._tell_units()
-        self._policy_since_ns = time.time_ns()
-        self._renew_rules(policy)
         if self._accounting is not None:
             self._accounting.revoke(time.time_ns())
-
-    def _renew_rules(self, policy: CompiledPolicy) -> None:
-        """Put the rules in place again: those that mark control groups come from the policy."""
-        if not (self._settings.rules.install and self._own_rules):
-            return
-        rules = rules_of(self._settings, policy)
-        with self._rule_watch.lock:
-            try:
-                rules.install()
-            except TriremeError as error:
-                self._log.error("rules_not_renewed", error=str(error))
-                return
-            self._rules = rules
+        done(())
 
     def _end(self) -> AgentReport:
-        self._rule_watch.stop()
+        self._keeper.close()
         self._discovery.stop()
         self._control.end()
         self._feed.close()
         self._services.close()
         self._publisher.close()
         self._watch.close()
-        in_place = self._settings.rules.install
-        if in_place and self._remove_at_stop:
-            in_place = not self._remove_rules()
+        in_place = self._rules.leave()
         backend = self._backend
         statistics = None if backend is None else backend.statistics()
         lost = 0 if statistics is None else statistics.dropped + statistics.user_dropped
@@ -480,28 +466,11 @@ class Agent:
             shutdown=self.pipeline.close(self._close_seconds),
         )
         self._control.close(report.shutdown, rules_in_place=in_place)
-        counters = report.counters
-        self._log.info(
-            "agent_stopped",
-            packets=counters.get("packets", 0),
-            flows_accepted=counters.get("flows_accepted", 0),
-            flows_rejected=counters.get("flows_rejected", 0),
-            kernel_dropped=lost,
-            records_undelivered=report.shutdown.undelivered,
-            rules="in place: their packets are dropped until an agent runs" if in_place else "none",
-        )
+        log_end(self._log, report)
         if self._datapath is not None:
             self._datapath.close()
             self._datapath = None
         return report
-
-    def _remove_rules(self) -> bool:
-        try:
-            self._rules.remove()
-        except TriremeError as error:
-            self._log.error("rules_not_removed", error=str(error))
-            return False
-        return True
 
     def _close_backend(self) -> None:
         if self._backend is not None:

@@ -1,76 +1,56 @@
-"""The commands that every agent takes: status, reload and drain."""
+"""The commands that every agent takes: status, reload and drain; and restart, where it can."""
 
 from __future__ import annotations
 
-import os
-import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
 import structlog
 
-import trireme_collector
 from trireme_collector.control import (
-    AgentState,
     AgentStatus,
     CommandTable,
     ControlCommand,
     ControlServer,
     DrainArguments,
     DrainResult,
-    HealthStatus,
     Later,
     NoArguments,
-    PacketStatus,
-    PolicyStatus,
-    QueueStatus,
     ReloadResult,
+    RestartResult,
 )
 from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.control import ControlConfig, Peer
-    from trireme_collector.metrics import HealthCheck
-    from trireme_collector.pipeline import Pipeline, PipelineStatus, ShutdownReport
-    from trireme_datapath.agent._parts import PacketBackend
-    from trireme_datapath.engine import Engine
+    from trireme_collector.pipeline import ShutdownReport
 
-__all__ = ["AgentControl", "Controlled", "status_reasons"]
+__all__ = ["AgentControl", "Controlled", "restart_command"]
 
-_STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as it is
-_RELOAD_SECONDS: Final = 60.0  # a policy of some hundred thousand rules takes a few seconds
+_RELOAD_SECONDS: Final = 130.0  # a policy of some hundred thousand rules, on a small machine
+_RESTART_SECONDS: Final = 70.0
 _AFTER_DRAIN_SECONDS: Final = 30.0  # collectors are closed, rules removed
+
+_log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.control")
 
 
 class Controlled(Protocol):
-    """What the commands need of an agent."""
+    """What the commands need of an agent; they are called by the thread of the socket."""
 
-    engine: Engine
-    pipeline: Pipeline
+    def answer_status(self, *, ending: bool) -> AgentStatus | Later[AgentStatus]:
+        """Tell everything that is counted.
 
-    def policy_status(self) -> PolicyStatus:
-        """Tell which policy is in force."""
-        ...
-
-    def health(self) -> Iterable[HealthCheck]:
-        """Tell what works."""
-        ...
-
-    def held_queue(self) -> tuple[int, PacketBackend | None]:
-        """Give the number of the queue, and what holds it while it is held."""
-        ...
-
-    def ask_status(self, look: Callable[[], PacketStatus]) -> Future[PacketStatus]:
-        """Look between two turns of the loop."""
+        Args:
+            ending: Whether the agent was told to end.
+        """
         ...
 
     def ask_reload(self) -> Future[ReloadResult]:
-        """Read the files again, between two turns of the loop."""
+        """Read the files again."""
         ...
 
     def ask_drain(self, deadline_seconds: float) -> None:
@@ -93,7 +73,6 @@ class AgentControl:
         self.commands = CommandTable()
         self._config = config
         self._agent = agent
-        self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.control")
         self._server: ControlServer | None = None
         self._ending = False
         self._ended: Future[DrainResult] = Future()
@@ -145,9 +124,24 @@ class AgentControl:
         except ConfigError as error:
             if self._config.is_demanded:
                 raise
-            self._log.warning("control_unavailable", reason=str(error))
+            _log.warning("control_unavailable", reason=str(error))
             return
         self._server = server
+
+    def resume(self, held: tuple[int, int] | None) -> None:
+        """Listen as the program of before did.
+
+        Args:
+            held: What `hand_over` gave there.
+        """
+        if held is not None:
+            self._server = ControlServer(self._config, self.commands)
+            self._server.open(held)
+
+    def hand_over(self) -> tuple[int, int] | None:
+        """Let go of the control socket, for the program that takes our place."""
+        server, self._server = self._server, None
+        return None if server is None else server.hand_over()
 
     def start(self) -> None:
         """Answer from now on."""
@@ -180,90 +174,40 @@ class AgentControl:
             self._server = None
 
     def _status(self, _arguments: NoArguments, _peer: Peer) -> AgentStatus | Later[AgentStatus]:
-        if self._ending:
-            return self._describe(self._look())
-        return Later(
-            self._agent.ask_status(self._look),
-            self._describe,
-            patience_seconds=_STATUS_SECONDS,
-            otherwise=lambda: self._describe(msgspec.structs.replace(self._look(), exact=False)),
-        )
+        return self._agent.answer_status(ending=self._ending)
 
     def _reload(self, _arguments: NoArguments, peer: Peer) -> Later[ReloadResult]:
-        self._log.info("reload_asked", uid=peer.uid, pid=peer.pid)
+        _log.info("reload_asked", uid=peer.uid, pid=peer.pid)
         return Later(
             self._agent.ask_reload(), lambda result: result, patience_seconds=_RELOAD_SECONDS
         )
 
     def _drain(self, arguments: DrainArguments, peer: Peer) -> Later[DrainResult]:
         seconds = arguments.deadline_seconds
-        self._log.info("drain_asked", uid=peer.uid, pid=peer.pid, deadline_seconds=seconds)
+        _log.info("drain_asked", uid=peer.uid, pid=peer.pid, deadline_seconds=seconds)
         self._ending = True
         self._agent.ask_drain(seconds)
         patience = seconds + _AFTER_DRAIN_SECONDS
         return Later(self._ended, lambda result: result, patience_seconds=patience)
 
-    def _look(self) -> PacketStatus:
-        """Read the counters of the engine and of the kernel at one moment."""
-        number, backend = self._agent.held_queue()
-        statistics = None if backend is None else backend.statistics()
-        counters = dict(self._agent.engine.counters)
-        queue = None
-        if statistics is not None:
-            queue = QueueStatus(
-                number=number,
-                # A packet that finds the queue full gets no number.
-                received=statistics.last_packet_id + statistics.dropped,
-                waiting=statistics.waiting,
-                dropped_full=statistics.dropped,
-                dropped_socket=statistics.user_dropped,
-            )
-        return PacketStatus(
-            exact=True,
-            judged=counters.get("packets", 0),
-            denied=counters.get("packets_denied", 0),
-            counters=dict(sorted(counters.items())),
-            queue=queue,
-        )
 
-    def _describe(self, packets: PacketStatus) -> AgentStatus:
-        """Put the parts together; the account of each collector is taken under its own lock."""
-        records = self._agent.pipeline.status()
-        policy = self._agent.policy_status()
-        checks = list(self._agent.health())
-        if self._ending:
-            state, reasons = AgentState.DRAINING, ["it was told to end"]
-        else:
-            reasons = list(status_reasons(checks, policy, records))
-            state = AgentState.DEGRADED if reasons else AgentState.RUNNING
-        return AgentStatus(
-            state=state,
-            reasons=tuple(reasons),
-            program_version=trireme_collector.__version__,
-            pid=os.getpid(),
-            time_ns=time.time_ns(),
-            health=tuple(
-                HealthStatus(name=c.name, ok=c.ok, detail=c.detail, vital=c.vital) for c in checks
-            ),
-            policy=policy,
-            packets=packets,
-            records=records,
-        )
+def restart_command(
+    ask_restart: Callable[[], Future[RestartResult]],
+) -> ControlCommand[NoArguments, RestartResult]:
+    """Make the command ``restart``.
 
+    Args:
+        ask_restart: Has every process exchanged.
+    """
 
-def status_reasons(
-    checks: Iterable[HealthCheck], policy: PolicyStatus, records: PipelineStatus
-) -> Iterable[str]:
-    """Say why an agent is not simply running, if it is not."""
-    for check in checks:
-        if not check.ok:
-            yield f"{check.name}: {check.detail}"
-    if policy.observe_only:
-        yield f"not enforcing: observe mode is on, by {policy.observe_by or 'policy'}"
-    if policy.refused:
-        yield "the last reload was refused; the policy before it stays in force"
-    for account in records.collectors:
-        if account.credentials_refused:
-            yield f"collector {account.name}: its credentials are refused"
-        elif account.retrying:
-            yield f"collector {account.name}: it waits after a failure"
+    def handle(_arguments: NoArguments, peer: Peer) -> Later[RestartResult]:
+        _log.info("restart_asked", uid=peer.uid, pid=peer.pid)
+        return Later(ask_restart(), lambda result: result, patience_seconds=_RESTART_SECONDS)
+
+    return ControlCommand(
+        name="restart",
+        summary="Exchange every process, without losing a packet or a record.",
+        arguments=NoArguments,
+        result=RestartResult,
+        handler=handle,
+    )

@@ -93,7 +93,8 @@ class Discovery:
     Args:
         discoverers: What looks, each with its name and how often.
         units: Who tells of units.
-        ask: Has something done by the thread to which that belongs.
+        ask: Has units told of something by the thread to which they belong.
+        owners: Who found which unit, in the program of before.
     """
 
     def __init__(
@@ -101,16 +102,23 @@ class Discovery:
         discoverers: list[tuple[str, Discoverer, float]],
         units: UnitLifecycle,
         ask: Callable[[Callable[[], None]], object],
+        owners: Mapping[str, str] | None = None,
     ) -> None:
         """Find nothing yet."""
         self._discoverers = discoverers
         self._units = units
         self._ask = ask
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.discovery")
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, str] = dict(owners or {})
+        self._refused: dict[str, DiscoveredUnit] = {}
         self._next_log: dict[str, float] = {}
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Who found which unit; for the thread to which units belong."""
+        return dict(self._owners)
 
     def start(self) -> None:
         """Begin to look, if there is something that does."""
@@ -146,13 +154,39 @@ class Discovery:
 
     def _tell(self, name: str, found: Mapping[str, DiscoveredUnit]) -> None:
         owners = self._owners
-        for context, unit in found.items():
-            if owners.setdefault(context, name) == name:
-                self._units.start(context, unit.addresses, unit.tags)
+        # Who is gone makes room first: somebody else may have the address now.
         gone = [one for one, owner in owners.items() if owner == name and one not in found]
         for context in gone:
             del owners[context]
+            self._refused.pop(context, None)
             self._units.delete(context)
+        for context, unit in found.items():
+            if owners.setdefault(context, name) == name:
+                self._start(name, unit)
+
+    def _start(self, name: str, unit: DiscoveredUnit) -> None:
+        context = unit.context_id
+        if self._refused.get(context) == unit and self._units.problem(
+            context,
+            unit.addresses,
+            unit.tags,
+            interfaces=unit.interfaces,
+            cgroups=unit.cgroups,
+        ):
+            return  # nothing has changed about that
+        try:
+            self._units.start(
+                context,
+                unit.addresses,
+                unit.tags,
+                interfaces=unit.interfaces,
+                cgroups=unit.cgroups,
+            )
+        except ConfigError as error:
+            self._refused[context] = unit
+            self._log.warning("unit_refused", discovery=name, unit=context, reason=str(error))
+        else:
+            self._refused.pop(context, None)
 
     def _run(self) -> None:
         due = dict.fromkeys((name for name, _, _ in self._discoverers), 0.0)

@@ -10,16 +10,19 @@ from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_datapath.agent._observing import ObserveMode
 from trireme_datapath.agent.config import AgentConfiguration, load_agent_config
 from trireme_datapath.policy import compile_policy, load_policy
+from trireme_datapath.policy.told import settle_told
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import msgspec
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.policy import CompiledPolicy, Policy
+    from trireme_datapath.policy.told import ToldUnit
 
-__all__ = ["AgentFiles", "Readable", "Reading", "SwitchedFiles"]
+__all__ = ["AgentFiles", "Readable", "Reading", "SwitchedFiles", "ToldFiles"]
 
 _TAKEN_OVER = frozenset({"datapath.policy", "datapath.observe"})  # by a running agent
 
@@ -79,8 +82,23 @@ class AgentFiles:
         self.observe = structs.replace(self.observe, policy=policy.observe_only)
         return compile_policy(self.observe.applied(policy))
 
-    def read_again(self) -> Reading:
+    def again(self, told: Sequence[ToldUnit], before: CompiledPolicy) -> Readable:
+        """Give what reads the files anew, for units that were told of.
+
+        Args:
+            told: Those.
+            before: The policy in force.
+        """
+        return _FilesAgain(self, told, before)
+
+    def read_again(
+        self, told: Sequence[ToldUnit] = (), before: CompiledPolicy | None = None
+    ) -> Reading:
         """Read both files anew.
+
+        Args:
+            told: Units that were told of.
+            before: The policy in force.
 
         Raises:
             ConfigError: One of them cannot be used; the mistakes of both are listed.
@@ -102,7 +120,7 @@ class AgentFiles:
                 policy=loaded.observe_only,
                 configuration=found.settings.datapath.observe,
             )
-            policy = compile_policy(observe.applied(loaded))
+            policy = _compiled(observe.applied(loaded), told, before)
         except TriremeError as error:
             problems += _lines(error)
         if policy is None or problems:
@@ -125,6 +143,45 @@ class AgentFiles:
             return load_agent_config(path)
 
 
+class _FilesAgain:
+    """The files, with units that were told of."""
+
+    def __init__(self, files: AgentFiles, told: Sequence[ToldUnit], before: CompiledPolicy) -> None:
+        self._files = files
+        self._told = told
+        self._before = before
+
+    def read_again(self) -> Reading:
+        return self._files.read_again(self._told, self._before)
+
+    def take_over(self, reading: Reading) -> None:
+        self._files.take_over(reading)
+
+
+class ToldFiles:
+    """The policy in force again, with other units that were told of. Nothing is read.
+
+    Args:
+        files: What the agent runs with.
+        policy: The policy in force.
+        told: The units.
+    """
+
+    def __init__(self, files: AgentFiles, policy: CompiledPolicy, told: Sequence[ToldUnit]) -> None:
+        """Do nothing yet."""
+        self._files = files
+        self._policy = policy
+        self._told = told
+
+    def read_again(self) -> Reading:
+        """Give the policy with these units."""
+        policy = _compiled(self._policy.policy, self._told, self._policy)
+        return Reading(policy, self._files.policy_file, (), self._files.observe)
+
+    def take_over(self, reading: Reading) -> None:
+        """Note nothing: the files are those of before."""
+
+
 class SwitchedFiles:
     """The policy in force again, observed or enforced as somebody asked for.
 
@@ -135,6 +192,7 @@ class SwitchedFiles:
         policy: The policy in force.
         asked: What is asked for; None for what the files say.
         uid: Who asks.
+        told: The units that were told of.
     """
 
     def __init__(
@@ -143,22 +201,31 @@ class SwitchedFiles:
         policy: CompiledPolicy,
         asked: bool | None,  # noqa: FBT001  None is the third
         uid: int,
+        told: Sequence[ToldUnit] = (),
     ) -> None:
         """Do nothing yet."""
         self._files = files
         self._policy = policy
         self._asked = asked
         self._uid = uid
+        self._told = told
 
     def read_again(self) -> Reading:
         """Give the policy as it was, in the mode that is asked for."""
         observe = structs.replace(self._files.observe, asked=self._asked, asked_uid=self._uid)
-        policy = compile_policy(observe.applied(self._policy.policy))
+        policy = _compiled(observe.applied(self._policy.policy), self._told, self._policy)
         return Reading(policy, self._files.policy_file, (), observe)
 
     def take_over(self, reading: Reading) -> None:
         """Note that it is in force now."""
         self._files.take_over(reading)
+
+
+def _compiled(
+    policy: Policy, told: Sequence[ToldUnit], before: CompiledPolicy | None
+) -> CompiledPolicy:
+    settled, _ = settle_told(policy, told)
+    return compile_policy(policy, settled, before=before)
 
 
 def _lines(error: TriremeError) -> tuple[str, ...]:

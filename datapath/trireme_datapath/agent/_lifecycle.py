@@ -15,37 +15,27 @@ from trireme_collector.control import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
     from trireme_collector.control import CommandTable, Peer
-    from trireme_datapath.lifecycle import UnitLifecycle, UserLog
+    from trireme_datapath.agent._extra_commands import Judging
+    from trireme_datapath.lifecycle import UnitLifecycle
 
 __all__ = ["add_lifecycle_commands"]
 
-_PATIENCE_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 10.0  # kernel rules that mark control groups are put in place
 
 
-def add_lifecycle_commands(
-    commands: CommandTable,
-    units: UnitLifecycle,
-    users: UserLog,
-    ask_unit: Callable[[Callable[[], UnitResult]], Future[UnitResult]],
-    ask_user: Callable[[Callable[[], UserResult]], Future[UserResult]],
-) -> None:
+def add_lifecycle_commands(commands: CommandTable, agent: Judging) -> None:
     """Add the commands to those of an agent.
 
     Args:
         commands: Those.
-        units: The units that it knows.
-        users: The users that it knows.
-        ask_unit: Has something done by the thread to which those belong.
-        ask_user: The same.
+        agent: Who knows units and users.
     """
+    units, users = agent.units, agent.users
 
     def unit(arguments: UnitArguments, _peer: Peer) -> Later[UnitResult]:
         return Later(
-            ask_unit(lambda: _tell(units, arguments)),
+            agent.ask_unit(lambda: _tell(units, arguments), arguments.context_id),
             lambda result: result,
             patience_seconds=_PATIENCE_SECONDS,
         )
@@ -55,7 +45,7 @@ def add_lifecycle_commands(
             found, reported = users.seen(arguments.namespace, arguments.claims, time.time_ns())
             return UserResult(id=found, reported=reported)
 
-        return Later(ask_user(tell), lambda result: result, patience_seconds=_PATIENCE_SECONDS)
+        return Later(agent.ask(tell), lambda result: result, patience_seconds=_PATIENCE_SECONDS)
 
     commands.add(
         ControlCommand(
@@ -78,11 +68,15 @@ def add_lifecycle_commands(
 
 
 def _tell(units: UnitLifecycle, arguments: UnitArguments) -> UnitResult:
-    context, addresses, tags = arguments.context_id, arguments.addresses, arguments.tags
-    if arguments.event == "start":
-        event = units.start(context, addresses, tags)
-    elif arguments.event == "update":
-        event = units.update(context, addresses, tags)
+    context = arguments.context_id
+    if arguments.event in {"start", "update"}:
+        event = units.start(
+            context,
+            arguments.addresses,
+            arguments.tags,
+            interfaces=arguments.interfaces,
+            cgroups=arguments.cgroups,
+        )
     elif arguments.event == "delete":
         event = units.delete(context)
     else:

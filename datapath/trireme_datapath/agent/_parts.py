@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import structs
 
+from trireme_collector.control import QueueStatus
 from trireme_collector.errors import ConfigError
 from trireme_datapath.agent.config import BackendName, DatapathConfig
 from trireme_datapath.backends.netlink import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import QueueStatistics
 
-__all__ = ["OpenBackend", "PacketBackend", "Rules", "open_backend"]
+__all__ = ["OpenBackend", "PacketBackend", "Rules", "held_queue", "open_backend"]
 
 
 class PacketBackend(Protocol):
@@ -82,6 +83,21 @@ def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
         backend.close()
         raise
     return PairedBackend(backend, NetlinkBackend(queue, engine, max_batches=OPENING_BATCHES))
+
+
+def held_queue(number: int, backend: PacketBackend | None) -> QueueStatus | None:
+    """Read the kernel's counters of a queue that is held, where they can be read."""
+    statistics = None if backend is None else backend.statistics()
+    if statistics is None:
+        return None
+    return QueueStatus(
+        number=number,
+        # A packet that finds the queue full gets no number.
+        received=statistics.last_packet_id + statistics.dropped,
+        waiting=statistics.waiting,
+        dropped_full=statistics.dropped,
+        dropped_socket=statistics.user_dropped,
+    )
 
 
 def _settings(config: DatapathConfig) -> QueueSettings:

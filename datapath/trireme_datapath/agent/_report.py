@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from trireme_collector.errors import ConfigError
@@ -11,7 +13,10 @@ from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
 )
 
-__all__ = ["AgentReport", "OutputError", "records_summary"]
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["AgentReport", "OutputError", "log_end", "records_summary"]
 
 
 class OutputError(ConfigError):
@@ -65,4 +70,18 @@ def records_summary(shutdown: ShutdownReport) -> str:
         + (f", left in the spool: {spooled}" if (spooled := shutdown.spooled) else "")
         + (f", dead letters: {kept}" if kept else "")
         + (f", left out by filters: {left_out}" if left_out else "")
+    )
+
+
+def log_end(log: FilteringBoundLogger, report: AgentReport) -> None:
+    """Say in the log what an agent did."""
+    counters, in_place = report.counters, report.rules_in_place
+    log.info(
+        "agent_stopped",
+        packets=counters.get("packets", 0),
+        flows_accepted=counters.get("flows_accepted", 0),
+        flows_rejected=counters.get("flows_rejected", 0),
+        kernel_dropped=report.kernel_dropped,
+        records_undelivered=report.shutdown.undelivered,
+        rules="in place: their packets are dropped until an agent runs" if in_place else "none",
     )

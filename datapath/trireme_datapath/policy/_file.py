@@ -125,6 +125,7 @@ class SelectTable(msgspec.Struct, frozen=True, kw_only=True):
     mark: Marks | msgspec.UnsetType = msgspec.UNSET
     cgroup: Cgroups | msgspec.UnsetType = msgspec.UNSET
     local: bool = False
+    told: bool = False
 
 
 class UnitTable(msgspec.Struct, frozen=True, kw_only=True):

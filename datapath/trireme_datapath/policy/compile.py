@@ -15,27 +15,25 @@ from trireme_datapath.policy.flow_policy import FlowPolicy, Peer
 from trireme_datapath.policy.model import RuleAction
 from trireme_datapath.policy.names import UnitNames
 from trireme_datapath.policy.rule_table import RuleTable
+from trireme_datapath.policy.told import (
+    CGROUP_MARK_MASK,
+    CGROUP_MARK_SHIFT,
+    LAST_CGROUP_MARK,
+    marks_overlap,
+    overlay,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from trireme_datapath.policy.model import (
-        AddressSet,
-        MarkMatch,
-        Policy,
-        Prefix,
-        Unit,
-        UnitSelector,
-    )
+    from trireme_datapath.policy.model import AddressSet, Policy, Prefix, Unit, UnitSelector
+    from trireme_datapath.policy.told import ToldUnit
 
 __all__ = ["CompiledPolicy", "CompiledUnit", "compile_policy"]
 
 T = TypeVar("T")
 # Marks of control groups, as upstream allocates them: upwards from 100 in the top 14 bits.
-_MARK_SHIFT = 18
-_MARK_MASK = 0xFFFC0000
 _FIRST_MARK = 100
-_LAST_MARK = 0x3FFF
 
 
 class CompiledUnit:
@@ -97,7 +95,9 @@ class CompiledPolicy:
 
     Attributes:
         revision: A hash of the policy's content: 16 hexadecimal digits, the same on every machine.
+        edition: The revision, and after a ``+`` a hash of the units that were told of, if any were.
         policy: What it was made of.
+        told: The units that were told of beside it.
         units: The processing units, in file order.
         unmatched_accepted: Whether packets that belong to no unit pass.
         judge_midstream: Whether TCP connections that began unseen are judged, not rejected.
@@ -116,6 +116,7 @@ class CompiledPolicy:
         "_unit_index",
         "cgroup_marks",
         "default",
+        "edition",
         "interface_units",
         "judge_midstream",
         "local_unit",
@@ -123,14 +124,23 @@ class CompiledPolicy:
         "observe_only",
         "policy",
         "revision",
+        "told",
         "units",
         "unmatched_accepted",
     )
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        told: Sequence[ToldUnit] = (),
+        before: CompiledPolicy | None = None,
+    ) -> None:
         """Compile; see `compile_policy`."""
         self.policy = policy
-        self.revision = _revision(policy)
+        self.told = tuple(told)
+        same = before if before is not None and before.policy == policy else None
+        self.revision: str = _revision(policy) if same is None else same.revision
+        self.edition = _edition(self.revision, self.told)
         self.unmatched_accepted = policy.unmatched is RuleAction.ACCEPT
         self.judge_midstream = policy.judge_midstream
         self.observe_only = policy.observe_only
@@ -140,7 +150,12 @@ class CompiledPolicy:
             policy_id="default",
             service_id="default",
         )
-        self.units = _compile_units(policy, self.default)
+        policy = overlay(policy, self.told)
+        if same is None:
+            self.units = _compile_units(policy, self.default)
+        else:
+            self.default = same.default
+            self.units = _with_other_selectors(policy, same.units)
         pairs = list(zip(policy.units, self.units, strict=True))
         by_address = {p: compiled for unit, compiled in pairs for p in unit.select.addresses}
         self._unit_hosts, self._unit_index = _split_hosts(by_address)
@@ -156,9 +171,10 @@ class CompiledPolicy:
         }
         self.local_unit = next((c for unit, c in pairs if unit.select.local), None)
         self.cgroup_marks = _cgroup_marks(policy)
+        self.cgroup_marks.update(group for one in self.told for group in one.cgroups)
         marks = [(m.value, m.mask, c) for unit, c in pairs for m in unit.select.marks]
         marks.extend(
-            (self.cgroup_marks[path], _MARK_MASK, compiled)
+            (self.cgroup_marks[path], CGROUP_MARK_MASK, compiled)
             for unit, compiled in pairs
             for path in unit.select.cgroups
         )
@@ -197,11 +213,16 @@ class CompiledPolicy:
         return peer
 
 
-def compile_policy(policy: Policy) -> CompiledPolicy:
+def compile_policy(
+    policy: Policy, told: Sequence[ToldUnit] = (), *, before: CompiledPolicy | None = None
+) -> CompiledPolicy:
     """Turn a policy into the form that judges packets.
 
     Args:
         policy: A checked policy, from `load_policy`.
+        told: Units that were told of, from `settle_told` for this policy.
+        before: What is in force. If it was made of the same policy, its rules are taken over, which
+            takes time by the number of units only; both then belong to the same thread.
 
     Returns:
         The compiled policy; it remembers answers, and belongs to one thread.
@@ -209,7 +230,35 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     Raises:
         ConfigError: There are more control groups than marks.
     """
-    return CompiledPolicy(policy)
+    return CompiledPolicy(policy, told, before)
+
+
+def _edition(revision: str, told: tuple[ToldUnit, ...]) -> str:
+    if not told:
+        return revision
+    return f"{revision}+{xxhash.xxh64_hexdigest(msgspec.msgpack.encode(told))}"
+
+
+def _with_other_selectors(
+    policy: Policy, compiled: Iterable[CompiledUnit]
+) -> tuple[CompiledUnit, ...]:
+    """Give the units of a policy whose rules are compiled; those that are as they were stay."""
+    return tuple(
+        known
+        if (unit.select, unit.tags) == (known.selectors, known.tags.slice)
+        else CompiledUnit(
+            unit,
+            peer=_peer(unit),
+            ingress=known.ingress,
+            egress=known.egress,
+            names=known.names,
+        )
+        for unit, known in zip(policy.units, compiled, strict=True)
+    )
+
+
+def _peer(unit: Unit) -> Peer:
+    return Peer(id=unit.id, namespace=unit.namespace, tags=TagStore(unit.tags))
 
 
 def _accepts(policy: Policy) -> bool:
@@ -242,7 +291,7 @@ def _compile_units(policy: Policy, default: FlowPolicy) -> tuple[CompiledUnit, .
         names = _names(unit, sets)
         return CompiledUnit(
             unit,
-            peer=Peer(id=unit.id, namespace=unit.namespace, tags=TagStore(unit.tags)),
+            peer=_peer(unit),
             ingress=table(unit, "ingress"),
             egress=table(unit, "egress", names),
             names=names,
@@ -295,26 +344,21 @@ def _split_hosts(
 def _cgroup_marks(policy: Policy) -> dict[str, int]:
     """Allocate a mark to each control group, in file order, around the marks in use."""
     taken = [mark for unit in policy.units for mark in unit.select.marks]
-    numbers = iter(range(_FIRST_MARK, _LAST_MARK + 1))
+    numbers = iter(range(_FIRST_MARK, LAST_CGROUP_MARK + 1))
     marks: dict[str, int] = {}
     for path in _cgroups(policy):
-        number = next((n for n in numbers if not _overlaps(n << _MARK_SHIFT, taken)), None)
+        number = next(
+            (n for n in numbers if not marks_overlap(n << CGROUP_MARK_SHIFT, taken)), None
+        )
         if number is None:
-            most = _LAST_MARK - _FIRST_MARK + 1
+            most = LAST_CGROUP_MARK - _FIRST_MARK + 1
             raise ConfigError(
                 f"the policy selects too many control groups: no mark is left for {path!r}; "
                 f"select at most {most}, less the marks that units select themselves"
             )
-        marks[path] = number << _MARK_SHIFT
+        marks[path] = number << CGROUP_MARK_SHIFT
     return marks
 
 
 def _cgroups(policy: Policy) -> Iterable[str]:
     return (path for unit in policy.units for path in unit.select.cgroups)
-
-
-def _overlaps(mark: int, taken: Iterable[MarkMatch]) -> bool:
-    return any(
-        other.mask & _MARK_MASK and not (mark ^ other.value) & other.mask & _MARK_MASK
-        for other in taken
-    )

@@ -187,10 +187,13 @@ class _Reader:
 
     def _select(self, path: KeyPath, table: SelectTable, owner: str) -> UnitSelector:
         keys = {"address": table.address, "interface": table.interface}
-        if not table.local and all(v is UNSET for v in (*keys.values(), table.mark, table.cgroup)):
-            self._document.add_problem(
-                path, found="no selector", expected="address, interface, mark, cgroup or local"
+        given = table.local or table.told
+        if not given and all(v is UNSET for v in (*keys.values(), table.mark, table.cgroup)):
+            expected = (
+                "address, interface, mark, cgroup or local; or told = true, for a unit that the"
+                " control socket or a discovery tells of"
             )
+            self._document.add_problem(path, found="no selector", expected=expected)
         if table.local:
             self._claim("local", "local", (*path, "local"), owner, "one unit for this host alone")
         addresses = self._claim_addresses((*path, "address"), table.address, owner)
@@ -214,6 +217,7 @@ class _Reader:
             marks=_unique(marks),
             cgroups=_unique(cgroups),
             local=table.local,
+            told=table.told,
         )
 
     def _claim_addresses(

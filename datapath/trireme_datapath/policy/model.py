@@ -167,13 +167,19 @@ class MarkMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class UnitSelector(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Which packets belong to a processing unit: those that match any of these."""
+    """Which packets belong to a processing unit: those that match any of these.
+
+    Attributes:
+        told: Whether it comes and goes with what is told of it while the agent runs; until then
+            nothing belongs to it but what the others select.
+    """
 
     addresses: tuple[Prefix, ...] = ()
     interfaces: tuple[str, ...] = ()
     marks: tuple[MarkMatch, ...] = ()
     cgroups: tuple[str, ...] = ()
     local: bool = False
+    told: bool = False
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -141,7 +141,7 @@ class CollectorProcess:
         ]
         self._began = False
         self._ending = False
-        channel.send(Ready(revision=self._pipeline.instance))
+        channel.send(Ready(edition=self._pipeline.instance))
 
     def run(self) -> None:
         """Do what the supervisor says until it says that it is enough, or is gone.

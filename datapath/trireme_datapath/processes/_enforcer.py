@@ -232,7 +232,7 @@ class Enforcer:
 
     def _prepare(self, setup: EnforcerSetup) -> None:
         self._setup = setup
-        policy = compile_policy(setup.policy)
+        policy = compile_policy(setup.policy, setup.told)
         self._engine = Engine(
             policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
         )
@@ -248,7 +248,7 @@ class Enforcer:
         # What stands now stays: the collector of garbage need not look at it again.
         gc.collect()
         gc.freeze()
-        self._channel.send(Ready(revision=policy.revision))
+        self._channel.send(Ready(edition=policy.edition))
 
     def _take(self, order: Take) -> None:
         setup, engine = self._setup, self._engine
@@ -355,12 +355,13 @@ class Enforcer:
     def _compile(self, order: NewPolicy) -> None:
         """Compile beside the packets; the answer is given by the loop."""
         self._prepared = None
+        before = None if self._engine is None else self._engine.policy
 
         def work() -> None:
             answer: FromEnforcer
             try:
-                self._prepared = compile_policy(order.policy)
-                answer = PolicyReady(request=order.request, revision=self._prepared.revision)
+                self._prepared = prepared = _compiled(order, before)
+                answer = PolicyReady(request=order.request, edition=prepared.edition)
             except ConfigError as error:
                 problems = error.problems or (str(error),)
                 answer = PolicyRefused(request=order.request, problems=problems)
@@ -389,7 +390,7 @@ class Enforcer:
             self._prepared = None
             if self._tracker is not None:
                 self._tracker.tick(time.time_ns())
-        self._channel.send(Enforcing(request=order.request, revision=engine.policy.revision))
+        self._channel.send(Enforcing(request=order.request, edition=engine.policy.edition))
 
     def _learn(self, order: Learn) -> None:
         if self._engine is None:
@@ -469,6 +470,15 @@ class Enforcer:
     def _statistics(self) -> dict[int, QueueStatistics]:
         descriptor = -1 if self._setup is None else self._setup.statistics
         return kernel_statistics(descriptor)
+
+
+def _compiled(order: NewPolicy, before: CompiledPolicy | None) -> CompiledPolicy:
+    policy = order.policy
+    if policy is None and before is not None:
+        policy = before.policy
+    if policy is None:
+        raise ConfigError("there is no policy yet that units could be told of for")
+    return compile_policy(policy, order.told, before=before)
 
 
 def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:

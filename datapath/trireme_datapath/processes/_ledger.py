@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from trireme_collector.control import CrossingStatus, PacketStatus, ProcessStatus, QueueStatus
+from trireme_collector.metrics import HealthCheck
 from trireme_datapath.processes._kernel_counts import kernel_statistics, queue_status
 from trireme_datapath.processes._messages import Feed, Look, Looked, Tell, Told
 
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from trireme_datapath.processes._operations import Gathering
     from trireme_datapath.processes._tree import Tree
 
-__all__ = ["COLLECTORS", "Account", "Ledger"]
+__all__ = ["COLLECTORS", "Account", "Ledger", "health_of"]
 
 COLLECTORS: Final = "collectors"
 """Who answers for the process of the collectors."""
 
+_OF_PACKETS: Final = frozenset({"loop", "queue"})
 _BEATING_NS: Final = 2_000_000_000
 
 
@@ -45,6 +47,11 @@ class Account:
         self.packets = packets
         self.records = records
         self.health = health
+
+    @property
+    def health_of_records(self) -> list[HealthStatus]:
+        """What the process of the collectors says of records; of packets others know more."""
+        return [one for one in self.health if one.name not in _OF_PACKETS]
 
 
 class Ledger:
@@ -189,3 +196,20 @@ def _sum(queues: list[QueueStatus]) -> QueueStatus | None:
         dropped_full=sum(queue.dropped_full for queue in queues),
         dropped_socket=sum(queue.dropped_socket for queue in queues),
     )
+
+
+def health_of(tree: Tree) -> list[HealthCheck]:
+    """Tell whether packets are judged and records taken."""
+    wanted, judging = len(tree.posts), len(tree.staff.judging)
+    keeper = tree.keeper
+    return [
+        HealthCheck(
+            "enforcers", ok=judging >= wanted, detail=f"{judging} of {wanted} judge", vital=True
+        ),
+        HealthCheck("queue", ok=bool(tree.posts), detail="held" if tree.posts else "not held"),
+        HealthCheck(
+            COLLECTORS,
+            ok=keeper.ready,
+            detail="take records" if keeper.ready else "away: records wait for them",
+        ),
+    ]

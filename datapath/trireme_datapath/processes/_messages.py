@@ -22,6 +22,7 @@ from trireme_datapath.backends.netlink import QueueSettings  # noqa: TC001  as a
 from trireme_datapath.dns_observer import DNSLimits  # noqa: TC001  as above
 from trireme_datapath.engine import EngineLimits  # noqa: TC001  as above
 from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
+from trireme_datapath.policy.told import ToldUnit  # noqa: TC001  as above
 from trireme_datapath.tracing import TraceRequest  # noqa: TC001  as above
 
 __all__ = [
@@ -156,6 +157,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
         dns: How look-ups of names are observed, None if they are not.
         connection_exceptions: Whether connections are reported that came to nothing.
         counter_report_seconds: How often counters are reported, 0 for never.
+        told: Units that were told of beside the policy.
     """
 
     policy: Policy
@@ -171,6 +173,7 @@ class EnforcerSetup(_Message, frozen=True, kw_only=True, gc=False):
     dns: DNSLimits | None = None
     connection_exceptions: bool = False
     counter_report_seconds: float = 0
+    told: tuple[ToldUnit, ...] = ()
 
 
 class Take(_Message, frozen=True, kw_only=True, gc=False):
@@ -193,7 +196,7 @@ class Anticipate(_Message, frozen=True, kw_only=True, gc=False):
 
 
 class TraceUnit(_Message, frozen=True, kw_only=True, gc=False):
-    """Report the packets of a unit for a while; one who comes later knows nothing of it.
+    """Report the packets of a unit for a while.
 
     Attributes:
         unit: Its id or context.
@@ -205,10 +208,17 @@ class TraceUnit(_Message, frozen=True, kw_only=True, gc=False):
 
 
 class NewPolicy(_Message, frozen=True, kw_only=True, gc=False):
-    """Prepare another policy, and go on with the old one."""
+    """Prepare another policy, and go on with the old one.
+
+    Attributes:
+        request: Who wants to know when it is prepared.
+        policy: The policy; None for the one in force, with other units that were told of.
+        told: The units that were told of.
+    """
 
     request: int
-    policy: Policy
+    policy: Policy | None
+    told: tuple[ToldUnit, ...] = ()
 
 
 class Enforce(_Message, frozen=True, kw_only=True, gc=False):
@@ -264,9 +274,14 @@ class Learned(_Message, frozen=True, kw_only=True, gc=False):
 
 
 class Ready(_Message, frozen=True, kw_only=True, gc=False):
-    """All is prepared."""
+    """All is prepared.
 
-    revision: str
+    Attributes:
+        edition: By which policy, and which units told of, it will judge; for the process of the
+            collectors its name.
+    """
+
+    edition: str
 
 
 class Anticipating(_Message, frozen=True, kw_only=True, gc=False):
@@ -295,7 +310,7 @@ class PolicyReady(_Message, frozen=True, kw_only=True, gc=False):
     """The policy is prepared."""
 
     request: int
-    revision: str
+    edition: str
 
 
 class PolicyRefused(_Message, frozen=True, kw_only=True, gc=False):
@@ -309,7 +324,7 @@ class Enforcing(_Message, frozen=True, kw_only=True, gc=False):
     """The policy is in force."""
 
     request: int
-    revision: str
+    edition: str
 
 
 class Counted(_Message, frozen=True, kw_only=True, gc=False):

@@ -50,7 +50,7 @@ class Enforcement:
         child: The process.
         duty: What it does.
         since_ns: Since when, by a clock that does not jump.
-        revision: The policy that it judges by.
+        edition: The policy that it judges by, with the units that were told of.
         counters: What its engine counted when it last said so.
         post: Where it judges.
         told: Whether it was told that it is about to judge.
@@ -62,7 +62,7 @@ class Enforcement:
         self.child = child
         self.duty = Duty.PREPARING
         self.since_ns = child.born_ns
-        self.revision = ""
+        self.edition = ""
         self.counters: dict[str, int] = {}
         self.post: Post | None = None
         self.told = self.expects = False
@@ -73,7 +73,7 @@ class Enforcement:
             child=self.child.state(),
             duty=self.duty.value,
             slot=-1 if self.post is None else self.post.number,
-            revision=self.revision,
+            edition=self.edition,
             counters=self.counters,
         )
 

@@ -30,8 +30,10 @@ from trireme_datapath.processes._messages import (
     Release,
     Released,
     Taken,
+    TraceUnit,
 )
 from trireme_datapath.processes._post import Duty, Enforcement
+from trireme_datapath.tracing import TraceDirection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.policy.model import Policy
     from trireme_datapath.processes._child import Reactor
     from trireme_datapath.processes._post import Post
     from trireme_datapath.processes._state import EnforcerState
@@ -81,7 +82,7 @@ class Staff:
         self,
         reactor: Reactor,
         posts: Sequence[Post],
-        setup: Callable[[Policy], EnforcerSetup],
+        setup: Callable[[CompiledPolicy], EnforcerSetup],
         policy: CompiledPolicy,
         log: tuple[str, str],
     ) -> None:
@@ -96,6 +97,7 @@ class Staff:
         self._not_before_ns = self._wary_until_ns = 0
         self._looked_ns = time.monotonic_ns()
         self._names: dict[tuple[str, str, bytes], int] = {}
+        self._traces: dict[str, TraceUnit] = {}
         self._ending = False
         self.policy = policy
         self.generation = 0
@@ -120,7 +122,7 @@ class Staff:
         return all(
             one is not None
             and one.child.generation == self.generation
-            and one.revision == self.policy.revision
+            and one.edition == self.policy.edition
             for one in judging
         )
 
@@ -176,6 +178,23 @@ class Staff:
                 if one.duty is not Duty.JUDGING:
                     one.enter(Duty.RELEASED)
 
+    def trace(self, order: TraceUnit) -> None:
+        """Have everybody report the packets of a unit, those who come later included."""
+        if order.request.direction is TraceDirection.DISABLED:
+            self._traces.pop(order.unit, None)
+        else:
+            self._traces[order.unit] = order
+        for one in self._staff:
+            one.child.send(order)
+
+    @property
+    def traces(self) -> tuple[TraceUnit, ...]:
+        """What is traced now."""
+        now_ns = time.time_ns()
+        kept = {unit: one for unit, one in self._traces.items() if one.request.until_ns > now_ns}
+        self._traces = kept
+        return tuple(kept.values())
+
     def kill_all(self) -> None:
         """End everybody now."""
         self._ending = True
@@ -195,7 +214,7 @@ class Staff:
 
     def _spare(self) -> Enforcement | None:
         for one in self._staff:
-            prepared = one.revision == self.policy.revision and not self._is_old(one)
+            prepared = one.edition == self.policy.edition and not self._is_old(one)
             if prepared and one.duty is Duty.STANDING_BY:
                 return one
         return None
@@ -218,13 +237,22 @@ class Staff:
             old[0].enter(Duty.RELEASED)
             old[0].child.send(Release(drain=False))
 
-    def resume(self, states: Iterable[EnforcerState], generation: int) -> None:
-        """Go on with the enforcers of the program of before."""
+    def resume(
+        self, states: Iterable[EnforcerState], generation: int, traces: Iterable[TraceUnit] = ()
+    ) -> None:
+        """Go on with the enforcers of the program of before.
+
+        Args:
+            states: What it left of them.
+            generation: How often the program was exchanged.
+            traces: What they trace.
+        """
         self.generation = generation
+        self._traces = {one.unit: one for one in traces}
         for state in states:
             one = Enforcement(Child.resumed(state.child, _DECODER))
             one.enter(Duty(state.duty))
-            one.revision, one.counters = state.revision, state.counters
+            one.edition, one.counters = state.edition, state.counters
             if state.slot >= 0:
                 one.post = post = self._posts[state.slot]
                 if one.duty is not Duty.RELEASED:
@@ -234,7 +262,7 @@ class Staff:
                 one.child.send(Learn(names=(), tell_all=True))
 
     def _start(self) -> None:
-        setup = self._setup(self.policy.policy)
+        setup = self._setup(self.policy)
         descriptors = [fd for slot in setup.slots for fd in slot.descriptors]
         if setup.statistics >= 0:
             descriptors.append(setup.statistics)
@@ -346,18 +374,21 @@ class Staff:
 
     def _ready(self, one: Enforcement, message: Ready) -> None:
         self.failures = 0
-        one.revision = message.revision
+        one.edition = message.edition
         one.enter(Duty.STANDING_BY)
         self._forget_expired()
         if self._names:
             names = tuple(LearnedName(*key, expires) for key, expires in self._names.items())
             one.child.send(Learn(names=names))
+        for order in self.traces:
+            one.child.send(order)
         self._bring_up_to_date(one)
 
     def _bring_up_to_date(self, one: Enforcement) -> None:
         """Give the policy in force to one who prepared another while that changed."""
-        if one.revision != self.policy.revision and one.duty is not Duty.RELEASED:
-            one.child.send(NewPolicy(request=_NO_REQUEST, policy=self.policy.policy))
+        if one.edition != self.policy.edition and one.duty is not Duty.RELEASED:
+            policy = self.policy
+            one.child.send(NewPolicy(request=_NO_REQUEST, policy=policy.policy, told=policy.told))
 
     def _taken(self, one: Enforcement, message: Taken) -> None:
         post = one.post
@@ -377,7 +408,7 @@ class Staff:
         self, one: Enforcement, message: PolicyReady | PolicyRefused | Enforcing | Looked
     ) -> None:
         if isinstance(message, Enforcing):
-            one.revision = message.revision
+            one.edition = message.edition
         if message.request != _NO_REQUEST:
             self.answered(one, message)
         elif isinstance(message, PolicyReady):

@@ -9,8 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from trireme_datapath.agent._observing import ObserveMode
-from trireme_datapath.policy.model import Policy  # noqa: TC001  msgspec reads the annotations
-from trireme_datapath.processes._messages import Slot  # noqa: TC001  as above
+from trireme_datapath.lifecycle import KnownUnit  # noqa: TC001  msgspec reads the annotations
+from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
+from trireme_datapath.policy.told import ToldUnit  # noqa: TC001  as above
+from trireme_datapath.processes._messages import Slot, TraceUnit  # noqa: TC001  as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,14 +57,14 @@ class EnforcerState(Struct, frozen=True, kw_only=True):
         child: The process.
         duty: What it does.
         slot: Where it judges; -1 for nowhere.
-        revision: The policy that it judges by.
+        edition: The policy that it judges by, with the units that were told of.
         counters: What its engine counted.
     """
 
     child: ChildState
     duty: str
     slot: int
-    revision: str
+    edition: str
     counters: dict[str, int]
 
 
@@ -119,6 +121,10 @@ class SupervisorState(Struct, frozen=True, kw_only=True):
         generation: How often the program was exchanged.
         setup: What enforcers were told, as they were told it.
         observe: What says whether the policy is only observed.
+        units: What was told of units, by context.
+        found: Which discovery found which unit.
+        told: The units that enforcers judge by beside the policy.
+        traces: What enforcers trace.
     """
 
     config_path: str
@@ -136,6 +142,10 @@ class SupervisorState(Struct, frozen=True, kw_only=True):
     generation: int
     setup: bytes
     observe: ObserveMode = ObserveMode()
+    units: dict[str, KnownUnit] = {}
+    found: dict[str, str] = {}
+    told: tuple[ToldUnit, ...] = ()
+    traces: tuple[TraceUnit, ...] = ()
 
     def descriptors(self) -> Iterator[int]:
         """Name every descriptor that the next program needs."""

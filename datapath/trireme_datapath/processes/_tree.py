@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.policy.model import Policy
     from trireme_datapath.processes._messages import FromEnforcer
     from trireme_datapath.processes._post import Enforcement
     from trireme_datapath.processes._state import SupervisorState
@@ -121,7 +120,7 @@ class Tree:
         left = None if state is None else state.keeper
         self.keeper = CollectorKeeper(self.reactor, str(config.path), records, log, left)
         if state is not None:
-            self.staff.resume(state.enforcers, state.generation)
+            self.staff.resume(state.enforcers, state.generation, state.traces)
         self.ledger = Ledger(self)
         self.keeper.told = lambda told: self.gatherings.answer(told.request, COLLECTORS, told)
         self.keeper.gone = lambda: self.gatherings.gone(COLLECTORS)
@@ -174,7 +173,7 @@ class Tree:
         marked = settings.rules.mode is QueueMode.NEW
         return self._config.processes.workers > 1 and settings.accounting.enabled and marked
 
-    def _setup(self, policy: Policy) -> EnforcerSetup:
+    def _setup(self, policy: CompiledPolicy) -> EnforcerSetup:
         settings = self._config.datapath
         wanted = settings.accounting
         recorder = self._config.recorder
@@ -188,7 +187,8 @@ class Tree:
             max_evicted=wanted.max_evicted,
         )
         return EnforcerSetup(
-            policy=policy,
+            policy=policy.policy,
+            told=policy.told,
             limits=settings.limits,
             refuse_mark=settings.refuse_mark if settings.refuse else None,
             accept_mark=accept_mark_of(settings),
@@ -203,7 +203,7 @@ class Tree:
             counter_report_seconds=settings.counter_report_seconds,
         )
 
-    def told(self, policy: Policy) -> bytes:
+    def told(self, policy: CompiledPolicy) -> bytes:
         """Give what enforcers are told, as they are told it."""
         return msgspec.msgpack.encode(self._setup(policy))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -12,47 +11,42 @@ import structlog
 from msgspec.structs import replace
 
 import trireme_collector
-from trireme_collector.control import ObserveResult, PolicyStatus, ReloadResult, RestartResult
-from trireme_collector.errors import DatapathError, TriremeError
+from trireme_collector.control import AgentStatus, Later, ObserveResult, ReloadResult, RestartResult
+from trireme_collector.errors import DatapathError
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
+from trireme_datapath.agent._background import BackgroundWork
+from trireme_datapath.agent._control import AgentControl, restart_command
 from trireme_datapath.agent._discovery import Discovery, build_discoverers
-from trireme_datapath.agent._files import AgentFiles, SwitchedFiles
-from trireme_datapath.agent._lifecycle import add_lifecycle_commands
-from trireme_datapath.agent._observing import observe_command, switch_report
-from trireme_datapath.agent._pinging import ping_command
-from trireme_datapath.agent._report import AgentReport
-from trireme_datapath.agent._rule_tracing import trace_rules_command
-from trireme_datapath.agent._rule_watch import RuleWatch
+from trireme_datapath.agent._extra_commands import add_commands
+from trireme_datapath.agent._files import AgentFiles
+from trireme_datapath.agent._jobs import LoopJobs
+from trireme_datapath.agent._kept_rules import KeptRules
+from trireme_datapath.agent._policy_keeper import PolicyKeeper
+from trireme_datapath.agent._report import AgentReport, log_end
 from trireme_datapath.agent._rules import rules_of
-from trireme_datapath.agent._tracing import trace_command
+from trireme_datapath.agent._status import describe
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
-from trireme_datapath.processes._control import TreeControl
-from trireme_datapath.processes._exchange import (
-    Exchange,
-    exec_program,
-    probe_program,
-    signals_held,
-)
-from trireme_datapath.processes._messages import Report, TraceUnit
+from trireme_datapath.processes._ledger import health_of
+from trireme_datapath.processes._messages import Reopen, Report, TraceUnit
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
-from trireme_datapath.processes._reload import Reload
+from trireme_datapath.processes._reload import PolicyChange
+from trireme_datapath.processes._restart import exchange_children, give_place
 from trireme_datapath.processes._state import SupervisorState
 from trireme_datapath.processes._tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_collector.control import AgentStatus, CommandTable
+    from trireme_collector.control import CommandTable, HealthStatus
     from trireme_collector.metrics import HealthCheck
-    from trireme_collector.records import Record, TraceReport
-    from trireme_datapath.agent._files import Readable
+    from trireme_collector.records import Record
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._ledger import Account
@@ -62,13 +56,11 @@ __all__ = ["Supervisor"]
 
 _KERNEL_TABLE: Final = "queues"  # as the unit for systemd calls it
 _SECOND_NS: Final = 1_000_000_000
-_ANSWER_SECONDS: Final = 5.0
 _START_SECONDS: Final = 90.0
+_STATUS_SECONDS: Final = 2.0
 _RELEASE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 5.0
 _AFTER_DEADLINE_SECONDS: Final = 12.0
-# What was built by these keys outlives a planned restart.
-_FIXED: Final = ("control", "datapath.", "processes")
 _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
 
 ResultT = TypeVar("ResultT")
@@ -96,8 +88,9 @@ class Supervisor:
         state: What the program of before left, if this one takes its place.
 
     Attributes:
-        policy: The policy in force.
         tree: What it holds, while it runs.
+        units: What becomes of processing units; for the thread of `run`, see `ask_unit`.
+        users: Which users are seen; likewise, see `ask`.
 
     Raises:
         ConfigError: The policy cannot be read, or has mistakes.
@@ -117,49 +110,59 @@ class Supervisor:
         self._settings = settings = config.settings.datapath
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
         self._log_words = log
-        self.files = AgentFiles(config)
+        self._files = AgentFiles(config)
         self._state = state
         self._whole_program = whole_program
         if state is None:
-            self.policy = self.files.load_policy()
-            self._policy_since_ns = time.time_ns()
-            self.refused: tuple[str, ...] = ()
+            policy = self._files.load_policy()
         else:
-            self.policy = compile_policy(state.policy)
-            self._policy_since_ns, self.refused = state.policy_since_ns, state.refused
-            self.files.observe = state.observe
-        self._rules = self._rules_of(self.policy)
-        self._rule_watch = RuleWatch(
-            lambda: self._rules,
-            seconds=settings.rules.verify_seconds if settings.rules.install else 0,
-            repair=settings.rules.repair,
-            report=self.report,
-        )
-        self._remove_at_stop = remove_rules or settings.rules.remove_at_stop
+            policy = compile_policy(state.policy, state.told)
+            self._files.observe = state.observe
         self._remove_rules_asked = remove_rules
+        self._rules = KeptRules(
+            settings.rules, policy, self._rules_of, self.report, remove_at_stop=remove_rules
+        )
         # What the service manager set up is for the whole program, not for a part of another.
         environment = os.environ if whole_program else {}
         self._notifier = ServiceNotifier(environment if state is None else dict(state.notifier))
         self._next_alive_ns = 0
         self.tree: Tree | None = None
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._reload: Reload | None = None
+        self._jobs = LoopJobs()
         self._restarts: list[Future[RestartResult]] = []
         self._stopping = False
         self._reload_asked = self._restart_asked = self._exec_asked = False
         self._close_seconds = _CLOSE_SECONDS
-        self._control = TreeControl(config.settings.control, self)
-        self.commands.add(observe_command(self.ask_observe))
-        self.commands.add(trace_command(self.trace, self.ask))
-        self.commands.add(ping_command(self._policy_in_force, self.report))
-        self.commands.add(trace_rules_command(self.report))
-        self.units = UnitLifecycle(self.report)
         self.users = UserLog(self.report)
-        add_lifecycle_commands(self.commands, self.units, self.users, self.ask, self.ask)
-        discoverers = build_discoverers(config.settings.discovery, config.registry)
-        self._discovery = Discovery(discoverers, self.units, self.ask)
+        self.units = UnitLifecycle(
+            self.report,
+            problem_of=self._rules.problem_of,
+            tell_policy=settings.unit_events,
+        )
+        self._keeper = PolicyKeeper(
+            self._files,
+            policy,
+            self.units,
+            self._rules,
+            self._put_in_force,
+            BackgroundWork(self.ask),
+            self.report,
+        )
+        self._keeper.begins = self._notifier.reloading
+        self._keeper.ended = lambda: self._notifier.ready(self._sentence())
         if state is not None:
-            self.units.adopt(self.policy.policy)
+            self._keeper.since_ns, self._keeper.refused = state.policy_since_ns, state.refused
+            self.units.adopt(policy.policy, state.units)
+        self._control = AgentControl(config.settings.control, self)
+        self.commands.add(restart_command(self.ask_restart))
+        add_commands(self.commands, self)
+        discoverers = build_discoverers(config.settings.discovery, config.registry)
+        found = {} if state is None else state.found
+        self._discovery = Discovery(discoverers, self.units, self.ask_unit, found)
+
+    @property
+    def policy(self) -> CompiledPolicy:
+        """The policy in force."""
+        return self._keeper.policy
 
     @property
     def commands(self) -> CommandTable:
@@ -184,14 +187,13 @@ class Supervisor:
                 self._log_words,
                 statistics=self._notifier.passed(_KERNEL_TABLE),
             )
-            tree.turned = self._run_jobs
+            tree.turned = self._turned
             if user:
                 become(user, _OURS)
             keep_only(_OURS, inherit=True)
             tree.begin(_START_SECONDS)
             self._check_capacity(tree)
-            if self._settings.rules.install:
-                self._rules.install()
+            self._rules.install()
             tree.keeper.feed(tree.ledger.feed())
         except BaseException:
             self._control.close()
@@ -201,10 +203,8 @@ class Supervisor:
                 self.tree = None
             raise
         self._control.start()
-        if self._settings.unit_events:
-            self.units.enter_policy(self.policy.policy)
-        self._rule_watch.start()
-        self._tell_of_switch(switch_report(None, self.policy, self.files.observe))
+        self._rules.watch.start()
+        self._keeper.begin()
         processes = self._config.settings.processes
         self._log.info(
             "agent_started",
@@ -222,12 +222,12 @@ class Supervisor:
         """Go on with everything that the program of before held."""
         keep_only(_OURS, inherit=True)
         self.tree = tree = Tree(self._config, self.policy, self._log_words, state)
-        tree.turned = self._run_jobs
-        if tree.told(self.policy.policy) != state.setup:
+        tree.turned = self._turned
+        if tree.told(self.policy) != state.setup:
             tree.staff.exchange_all()
         self._control.resume(state.control)
         self._control.start()
-        self._rule_watch.start()
+        self._rules.watch.start()
         self._log.info("program_exchanged", version=trireme_collector.__version__)
         self._notifier.ready(self._sentence())
         return self
@@ -273,50 +273,24 @@ class Supervisor:
 
     # What is asked for by other threads.
 
-    def policy_status(self) -> PolicyStatus:
-        """Tell which policy is in force, and what was refused since."""
-        return PolicyStatus(
-            file=str(self.files.policy_file),
-            revision=self.policy.revision,
-            loaded_ns=self._policy_since_ns,
-            refused=self.refused,
-            observe_only=self.policy.observe_only,
-            observe_by=self.files.observe.by,
-        )
+    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
+        """Have `run` do something."""
+        future = self._jobs.post(job)
+        self._wake()
+        return future
 
-    def health(self) -> Iterator[HealthCheck]:
-        """Tell what else belongs to the health of the agent."""
-        return self._rule_watch.health()
+    def ask_unit(self, job: Callable[[], ResultT], context: str = "") -> Future[ResultT]:
+        """Have `run` tell `units` something.
 
-    def empty_records(self) -> PipelineStatus:
-        """Tell the account of a pipeline that never said anything."""
-        return PipelineStatus(
-            instance=self._config.settings.instance,
-            epoch=self._policy_since_ns,
-            sequence=0,
-            flows_received=0,
-            flows_merged=0,
-            flows_pending=0,
-            flows_evicted=0,
-            malformed=0,
-            collectors=(),
-        )
+        Args:
+            job: Tells it.
+            context: Whom it is about.
 
-    def ask_status(
-        self, describe: Callable[[Account], AgentStatus], patience_seconds: float
-    ) -> Future[AgentStatus]:
-        """Have everybody tell what is counted, and describe it."""
-        future: Future[AgentStatus] = Future()
-
-        def answer(account: Account) -> None:
-            if not future.cancelled():
-                future.set_result(describe(account))
-
-        def job() -> None:
-            if self.tree is not None:
-                self.tree.ledger.look(answer, patience_seconds)
-
-        self._post(job)
+        Returns:
+            What the job gives, once every enforcer judges by it; or why the unit cannot be policed.
+        """
+        future: Future[ResultT] = Future()
+        self.ask(lambda: self._keeper.tell(job, future, context))
         return future
 
     def ask_reload(self) -> Future[ReloadResult]:
@@ -326,7 +300,7 @@ class Supervisor:
             The result, or a `ConfigError` with all mistakes: then all is as it was before.
         """
         future: Future[ReloadResult] = Future()
-        self._post(lambda: self._begin_reload(future))
+        self.ask(lambda: self._begin_reload(future))
         return future
 
     def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
@@ -337,74 +311,8 @@ class Supervisor:
             uid: Who wants it, for the record of the switch.
         """
         future: Future[ObserveResult] = Future()
-
-        def switched(done: Future[ReloadResult]) -> None:
-            error = done.exception()
-            if future.cancelled():
-                return
-            if error is not None:
-                future.set_exception(error)
-                return
-            future.set_result(
-                ObserveResult(
-                    observe_only=self.policy.observe_only,
-                    observe_by=self.files.observe.by,
-                    revision_before=done.result().revision_before,
-                    revision=done.result().revision,
-                )
-            )
-
-        inner: Future[ReloadResult] = Future()
-        inner.add_done_callback(switched)
-        self._post(
-            lambda: self._begin_reload(
-                inner, lambda: SwitchedFiles(self.files, self.policy, asked, uid)
-            )
-        )
+        self.ask(lambda: self._keeper.switch(asked, uid, future))
         return future
-
-    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
-        """Have `run` do something."""
-        future: Future[ResultT] = Future()
-
-        def do() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(job())
-            except Exception as error:  # noqa: BLE001  carried to the thread that asked
-                future.set_exception(error)
-
-        self._post(do)
-        return future
-
-    def report(self, record: Record) -> None:
-        """Have the collectors take a record; from any thread."""
-
-        def job() -> None:
-            if self.tree is not None:
-                self.tree.keeper.send(Report(record=record))
-
-        self._post(job)
-
-    def _policy_in_force(self) -> CompiledPolicy:
-        tree = self.tree
-        return self.policy if tree is None else tree.staff.policy
-
-    def trace(self, unit: str, request: TraceRequest) -> str:
-        """Have every enforcer report the packets of a unit for a while.
-
-        Raises:
-            LookupError: The policy in force has no such unit.
-        """
-        tree = self.tree
-        units = () if tree is None else tree.staff.policy.policy.units
-        found = next((one for one in units if unit in {one.id, one.context_id}), None)
-        if tree is None or found is None:
-            raise LookupError(f"no unit has the id or the context {unit!r}")
-        for one in tree.staff.all:
-            one.child.send(TraceUnit(unit=found.id, request=request))
-        return found.context_id
 
     def ask_restart(self) -> Future[RestartResult]:
         """Make `run` exchange every process, and give what comes of it."""
@@ -414,7 +322,7 @@ class Supervisor:
             self._restarts.append(future)
             self._restart_asked = True
 
-        self._post(job)
+        self.ask(job)
         return future
 
     def ask_drain(self, deadline_seconds: float) -> None:
@@ -426,159 +334,153 @@ class Supervisor:
         self._close_seconds = deadline_seconds
         self.stop()
 
-    def _post(self, job: Callable[[], None]) -> None:
-        self._jobs.append(job)
-        self._wake()
+    def report(self, record: Record) -> None:
+        """Have the collectors take a record; from any thread."""
+
+        def job() -> None:
+            if self.tree is not None:
+                self.tree.keeper.send(Report(record=record))
+
+        self.ask(job)
+
+    def trace(self, unit: str, request: TraceRequest) -> str:
+        """Have every enforcer report the packets of a unit for a while; for the thread of `run`.
+
+        Args:
+            unit: Its id or context.
+            request: What is wanted.
+
+        Returns:
+            The context of the unit.
+
+        Raises:
+            LookupError: The policy in force has no such unit.
+        """
+        tree = self.tree
+        found = None if tree is None else tree.staff.policy.unit(unit)
+        if tree is None or found is None:
+            raise LookupError(f"no unit has the id or the context {unit!r}")
+        tree.staff.trace(TraceUnit(unit=found.id, request=request))
+        return found.context_id
+
+    def policy_in_force(self) -> CompiledPolicy:
+        """Give the policy that packets are judged by."""
+        return self._keeper.policy
+
+    def answer_status(self, *, ending: bool) -> Later[AgentStatus]:
+        """Have everybody tell what is counted, and describe it.
+
+        Args:
+            ending: Whether the agent was told to end.
+        """
+        future: Future[AgentStatus] = Future()
+
+        def answer(account: Account) -> None:
+            tree = self.tree
+            if future.cancelled() or tree is None:
+                return
+            checks: list[HealthCheck | HealthStatus] = [*health_of(tree)]
+            checks += self._rules.watch.health()
+            checks += account.health_of_records
+            future.set_result(
+                describe(
+                    ending=ending,
+                    checks=checks,
+                    policy=self._keeper.status(),
+                    packets=account.packets,
+                    records=account.records or self._empty_records(),
+                    processes=tree.ledger.processes(),
+                    crossing=tree.ledger.crossing(),
+                )
+            )
+
+        def look() -> None:
+            if self.tree is not None:
+                self.tree.ledger.look(answer, _STATUS_SECONDS)
+
+        self.ask(look)
+        return Later(future, lambda status: status, patience_seconds=4 * _STATUS_SECONDS)
+
+    def _empty_records(self) -> PipelineStatus:
+        """Tell the account of a pipeline that never said anything."""
+        return PipelineStatus(
+            instance=self._config.settings.instance,
+            epoch=self._keeper.since_ns,
+            sequence=0,
+            flows_received=0,
+            flows_merged=0,
+            flows_pending=0,
+            flows_evicted=0,
+            malformed=0,
+            collectors=(),
+        )
 
     def _wake(self) -> None:
         tree = self.tree
         if tree is not None:
             tree.reactor.wake()
 
-    def _run_jobs(self) -> None:
-        for _ in range(len(self._jobs)):
-            self._jobs.popleft()()
-        self._keep_alive()
+    # Turning.
 
-    def _keep_alive(self) -> None:
+    def _turned(self) -> None:
+        self._jobs.run()
         seconds, now_ns = self._notifier.watchdog_seconds, time.monotonic_ns()
         if seconds and now_ns >= self._next_alive_ns:
             self._next_alive_ns = now_ns + round(seconds * _SECOND_NS)
             self._notifier.alive()
 
-    # Turning.
-
     def _obey(self, tree: Tree) -> None:
+        busy = self._keeper.is_changing
         if self._reload_asked:
             self._reload_asked = False
-            self._begin_reload(Future())
-        if self._restart_asked and self._reload is None:
+            self._begin_reload(Future())  # the log tells what comes of it
+        elif self._restart_asked and not busy:
             self._restart_asked = False
-            self._exec_asked = self._exchange(tree)
-        if self._exec_asked and self._reload is None and not self._jobs:
+            futures, self._restarts = self._restarts, []
+            self._notifier.reloading()
+            done = exchange_children(
+                tree, self._files, futures, self._close_seconds, lambda: self._stopping
+            )
+            self._notifier.ready(self._sentence())
+            self._exec_asked = done and self._whole_program
+        elif self._exec_asked and not busy and not self._jobs:
             self._exec_asked = False
-            self._give_place(tree)
+            give_place(tree, self, self._log_words)
 
-    def _begin_reload(
-        self, future: Future[ReloadResult], files: Callable[[], Readable] | None = None
+    def _begin_reload(self, future: Future[ReloadResult]) -> None:
+        if self.tree is not None:
+            self.tree.keeper.send(Reopen())
+        self._keeper.reload(future)
+
+    def _put_in_force(
+        self, policy: CompiledPolicy, done: Callable[[tuple[str, ...]], None]
     ) -> None:
-        tree = self.tree
-        if tree is None or self._stopping:
-            future.set_exception(DatapathError("the agent ends: start it anew instead"))
-            return
-        if self._reload is not None:
-            self._reload.follow(lambda: self._begin_reload(future, files))
-            return
-        self._notifier.reloading()
-        source = self.files if files is None else files()
-        self._reload = Reload(tree, source, self.policy, future, self._reloaded)
-        self._reload.begin()
-
-    def _reloaded(self, policy: CompiledPolicy | None, refused: tuple[str, ...]) -> None:
-        """Take over what came of a reload.
-
-        Args:
-            policy: The policy that is in force now, None if it is the one of before.
-            refused: What was wrong.
-        """
-        ended, self._reload = self._reload, None
-        self.refused = refused
-        for problem in refused:
-            self._log.error("policy_refused", problem=problem)
-        if refused:
-            self._log.error("policy_kept", policy_revision=self.policy.revision)
-        if policy is not None:
-            self._tell_of_switch(switch_report(self.policy, policy, self.files.observe))
-            self.policy = policy
-            self._policy_since_ns = time.time_ns()
-            self._renew_rules(policy)
-            if self._settings.unit_events:
-                self.units.enter_policy(policy.policy)
-        self._notifier.ready(self._sentence())
-        if ended is not None:
-            ended.next()
-
-    def _tell_of_switch(self, report: TraceReport | None) -> None:
-        if report is not None:
-            self._log.warning("observe_switched", line=report.lines[0])
-            self.report(report)
-
-    def _renew_rules(self, policy: CompiledPolicy) -> None:
-        """Put the rules in place again: those that mark control groups come from the policy."""
-        if not self._settings.rules.install:
-            return
-        rules = self._rules_of(policy)
-        with self._rule_watch.lock:
-            try:
-                rules.install()
-            except TriremeError as error:
-                self._log.error("rules_not_renewed", error=str(error))
-                return
-            self._rules = rules
+        if self.tree is not None:
+            PolicyChange(self.tree, policy, done).begin()
 
     def _rules_of(self, policy: CompiledPolicy) -> KernelRules:
         rules = rules_of(self._settings, policy).rules
         return KernelRules(replace(rules, queues=self._config.settings.processes.workers))
 
-    def _exchange(self, tree: Tree) -> bool:
-        """Exchange every child: first those that judge, one by one, then the collectors.
+    # A planned restart.
 
-        Returns:
-            Whether the supervisor itself may give its place to the program as it is now.
+    def leave(self, control: tuple[int, int] | None) -> SupervisorState:
+        """Give what the program that takes our place has to know.
+
+        Args:
+            control: The control socket and its lock.
         """
-        futures, self._restarts = self._restarts, []
-        self._log.info("restart_begins")
-        try:
-            changed = self.files.read_again().restart_needed
-        except TriremeError as error:
-            self._log.error("restart_refused", reason=str(error))
-            for future in futures:
-                future.set_exception(error)
-            return False
-        self._notifier.reloading()
-        result = Exchange(tree, self._close_seconds, lambda: self._stopping).run()
-        for future in futures:
-            if isinstance(result, RestartResult):
-                future.set_result(result)
-            else:
-                future.set_exception(result)
-        self._notifier.ready(self._sentence())
-        fixed = [key for key in changed if key.startswith(_FIXED)]
-        if fixed:
-            self._log.warning("restart_incomplete", keys=fixed, remedy="stop it and start it anew")
-        done = isinstance(result, RestartResult) and not fixed and not self._stopping
-        return done and self._whole_program
-
-    def _give_place(self, tree: Tree) -> None:
-        """Run the program as it is installed now in our place; the children notice nothing."""
-        problem = probe_program(self._leave(tree, None))
-        if problem:
-            self._log.error("program_kept", reason=problem)
-            return
-        tree.wait(lambda: not tree.gatherings.any_open, _ANSWER_SECONDS)
-        self._rule_watch.stop()
-        held = self._control.hand_over()
-        with signals_held():
-            if not (self._stopping or self._reload_asked):
-                try:
-                    exec_program(self._leave(tree, held), self._log_words)
-                except OSError as error:
-                    self._log.error("program_kept", reason=str(error))
-            # Still here: something else came first, or it is impossible. Threads that begin here
-            # get no signal, like all others: the next program must not miss one.
-            self._rule_watch.start()
-            self._control.resume(held)
-            self._control.start()
-
-    def _leave(self, tree: Tree, control: tuple[int, int] | None) -> SupervisorState:
+        tree = self.tree
+        if tree is None:
+            raise DatapathError("the supervisor holds nothing that could be left")
         return SupervisorState(
             config_path=str(self._config.path),
             remove_rules=self._remove_rules_asked,
             log=self._log_words,
             policy=self.policy.policy,
-            policy_since_ns=self._policy_since_ns,
-            refused=self.refused,
-            observe=self.files.observe,
+            policy_since_ns=self._keeper.since_ns,
+            refused=self._keeper.refused,
+            observe=self._files.observe,
             posts=tuple(post.state() for post in tree.posts),
             enforcers=tuple(one.state() for one in tree.staff.all),
             keeper=tree.keeper.state(),
@@ -586,8 +488,27 @@ class Supervisor:
             control=control,
             notifier=self._notifier.variables(),
             generation=tree.staff.generation,
-            setup=tree.told(self.policy.policy),
+            setup=tree.told(self.policy),
+            units=self.units.known,
+            found=self._discovery.owners,
+            told=self.policy.told,
+            traces=tree.staff.traces,
         )
+
+    def hand_over(self) -> tuple[int, int] | None:
+        """Let go of the control socket, and do nothing beside the loop any more."""
+        self._rules.watch.stop()
+        return self._control.hand_over()
+
+    def take_back(self, control: tuple[int, int] | None) -> None:
+        """Go on after all."""
+        self._rules.watch.start()
+        self._control.resume(control)
+        self._control.start()
+
+    def is_wanted_otherwise(self) -> bool:
+        """Tell whether something else is more urgent than another program."""
+        return self._stopping or self._reload_asked or bool(self._jobs)
 
     def _check_capacity(self, tree: Tree) -> None:
         asked = self._settings.queue_length
@@ -607,7 +528,7 @@ class Supervisor:
     # The end.
 
     def _end(self, tree: Tree) -> AgentReport:
-        self._rule_watch.stop()
+        self._keeper.close()
         self._discovery.stop()
         self._control.end()
         self._notifier.stopping("delivers what waits")
@@ -616,9 +537,7 @@ class Supervisor:
         tree.wait(lambda: not tree.staff.all, _RELEASE_SECONDS)
         tree.staff.kill_all()
         tree.wait(lambda: not tree.staff.all, 1.0)
-        in_place = self._settings.rules.install
-        if in_place and self._remove_at_stop:
-            in_place = not self._remove_rules()
+        in_place = self._rules.leave()
         counters = dict(tree.ledger.counters())
         lost = sum(queue.dropped_full + queue.dropped_socket for queue in tree.ledger.queues())
         tree.keeper.stop(self._close_seconds)
@@ -633,30 +552,14 @@ class Supervisor:
         self._control.close(report.shutdown, rules_in_place=in_place)
         self.tree = None
         tree.close()
-        self._log.info(
-            "agent_stopped",
-            packets=counters.get("packets", 0),
-            flows_accepted=counters.get("flows_accepted", 0),
-            flows_rejected=counters.get("flows_rejected", 0),
-            kernel_dropped=lost,
-            records_undelivered=report.shutdown.undelivered,
-            rules="in place: their packets are dropped until an agent runs" if in_place else "none",
-        )
+        log_end(self._log, report)
         return report
 
     def _no_report(self, tree: Tree) -> ShutdownReport:
         """Say what is known when the process of the collectors did not end as it should."""
-        status = tree.keeper.last or self.empty_records()
+        status = tree.keeper.last or self._empty_records()
         names = tuple(account.name for account in status.collectors)
         waiting = tree.ledger.crossing().waiting
         return ShutdownReport(
             complete=False, undelivered=waiting, spooled=0, stuck=names, status=status
         )
-
-    def _remove_rules(self) -> bool:
-        try:
-            self._rules.remove()
-        except TriremeError as error:
-            self._log.error("rules_not_removed", error=str(error))
-            return False
-        return True

@@ -12,13 +12,12 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from tests.datapath.packet_scripts import craft
 from trireme_collector import CollectorSpec, FlowRecord, Record, hookimpl
 from trireme_collector.errors import ConfigError, DatapathError, PluginError, PrivilegeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.registry import Registry
 from trireme_collector.testing import MemoryCollector
-from trireme_datapath.agent import Agent, DatapathConfig, OutputError, load_agent_config
+from trireme_datapath.agent import Agent, DatapathConfig, OutputError, _files, load_agent_config
 from trireme_datapath.backends.fake import FakeBackend
 from trireme_datapath.backends.netlink import (
     NetlinkBackend,
@@ -26,6 +25,8 @@ from trireme_datapath.backends.netlink import (
     QueueStatistics,
 )
 from trireme_datapath.packets import Verdict
+from trireme_datapath.policy import Policy, load_policy
+from trireme_datapath.testing import craft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -329,20 +330,56 @@ def reload_once(bench: Bench, text: str) -> tuple[Agent, list[str]]:
     agent = bench.agent()
     agent.start()
     bench.write_policy(text)
-    agent.reload()
-    reloaded = threading.Event()
-    original = agent.pipeline.reopen
-
-    def reopen() -> None:
-        original()
-        reloaded.set()
-        agent.stop()
-
-    agent.pipeline.reopen = reopen  # type: ignore[method-assign]  # the first thing that a reload does
     with capture_logs() as logs:
-        agent.run()
-    assert reloaded.is_set()
+        thread = threading.Thread(target=agent.run)
+        thread.start()
+        agent.ask_reload().exception(10)
+        agent.stop()
+        thread.join(10)
+    assert not thread.is_alive()
     return agent, [str(entry["event"]) for entry in logs]
+
+
+def test_a_signal_reloads(bench: Bench) -> None:
+    agent = bench.agent()
+    agent.start()
+    bench.write_policy(POLICY.replace("80", "81"))
+    before = agent.engine.policy.revision
+    agent.reload()
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    while agent.engine.policy.revision == before:
+        continue
+    agent.stop()
+    thread.join(10)
+    assert bench.calls.count("output reopened") == 1
+
+
+def test_files_are_read_beside_the_packets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes: the loop turns meanwhile."""
+    agent = bench.agent()
+    agent.start()
+    go_on = threading.Event()
+    readers: list[str] = []
+
+    def slow(path: Path) -> Policy:
+        readers.append(threading.current_thread().name)
+        assert go_on.wait(10)
+        return load_policy(path)
+
+    monkeypatch.setattr(_files, "load_policy", slow)
+    thread = threading.Thread(target=agent.run, name="the loop")
+    thread.start()
+    reloaded = agent.ask_reload()
+    turned = [agent.ask(threading.current_thread).result(5).name for _ in range(3)]
+    assert not reloaded.done()
+    go_on.set()
+    assert not reloaded.result(10).changed
+    agent.stop()
+    thread.join(10)
+    assert turned == ["the loop"] * 3
+    assert len(readers) == 1
+    assert readers[0] != "the loop"
 
 
 def test_a_reload_puts_another_policy_in_force(bench: Bench) -> None:

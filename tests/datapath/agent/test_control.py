@@ -25,6 +25,7 @@ from trireme_collector.control import (
 )
 from trireme_collector.control import _config as control_config
 from trireme_collector.errors import ConfigError, DatapathError, RetryableDeliveryError
+from trireme_datapath.agent import _agent as agent_module
 from trireme_datapath.agent import _control as agent_control
 from trireme_datapath.agent._jobs import LoopJobs
 
@@ -199,7 +200,7 @@ def test_while_it_drains_it_says_so(bench: Bench, tmp_path: Path) -> None:
 def test_a_loop_that_hangs_is_shown_as_it_is(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent_control, "_STATUS_SECONDS", 0.05)
+    monkeypatch.setattr(agent_module, "_STATUS_SECONDS", 0.05)
     monkeypatch.setattr(agent_control, "_RELOAD_SECONDS", 0.05)
     run = Run(bench, tmp_path / "c")
     run.agent.start()  # and nobody calls run()

@@ -79,7 +79,7 @@ def test_it_is_started_and_told_what_to_show(
     assert (setup.config_path, setup.records) == ("agent.toml", (5, 6))
     keeper.feed(FEED)
     assert not child.heard(Begin)
-    reactor.say(child, Ready(revision="test"))
+    reactor.say(child, Ready(edition="test"))
     assert child.heard(Begin) == [Begin(feed=FEED)]
     assert keeper.ready
     keeper.send(Reopen())
@@ -104,7 +104,7 @@ def test_one_that_dies_is_started_anew_and_slower_each_time(
     assert not keeper.ask(Tell(request=1))
     clock.step(30)
     keeper.step()
-    reactor.say(started[-1], Ready(revision="test"))
+    reactor.say(started[-1], Ready(edition="test"))
     clock.step(11)  # it lived: the next one comes at once
     before = len(started)
     reactor.end(started[-1])
@@ -117,7 +117,7 @@ def test_one_that_hangs_is_killed(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild], clock: Clock
 ) -> None:
     keeper.step()
-    reactor.say(started[0], Ready(revision="test"))
+    reactor.say(started[0], Ready(edition="test"))
     clock.step(29)
     keeper.step()
     assert not started[0].killed
@@ -144,7 +144,7 @@ def test_an_exchange_ends_it_and_starts_another(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild]
 ) -> None:
     keeper.step()
-    reactor.say(started[0], Ready(revision="test"))
+    reactor.say(started[0], Ready(edition="test"))
     keeper.exchange(3)
     assert started[0].heard(Finish) == [Finish(deadline_seconds=3)]
     reactor.say(started[0], Finished(report=REPORT))
@@ -158,7 +158,7 @@ def test_a_stop_is_final_and_has_a_report(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild], clock: Clock
 ) -> None:
     keeper.step()
-    reactor.say(started[0], Ready(revision="test"))
+    reactor.say(started[0], Ready(edition="test"))
     reactor.say(started[0], Told(request=1, status=STATUS, health=()))
     assert keeper.last == STATUS
     keeper.stop(2)
@@ -177,12 +177,12 @@ def test_a_stop_while_it_is_away_still_has_what_waits_delivered(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild]
 ) -> None:
     keeper.step()
-    reactor.say(started[0], Ready(revision="test"))
+    reactor.say(started[0], Ready(edition="test"))
     reactor.end(started[0])
     keeper.stop(2)
     assert len(started) == 2
     assert not started[1].heard(Finish)
-    reactor.say(started[1], Ready(revision="test"))
+    reactor.say(started[1], Ready(edition="test"))
     assert started[1].heard(Finish) == [Finish(deadline_seconds=2)]
     reactor.say(started[1], Finished(report=REPORT))
     reactor.end(started[1], "ended with code 0")
@@ -195,7 +195,7 @@ def test_a_stop_that_takes_too_long_is_ended(
     keeper: CollectorKeeper, reactor: FakeReactor, started: list[FakeChild], clock: Clock
 ) -> None:
     keeper.step()
-    reactor.say(started[0], Ready(revision="test"))
+    reactor.say(started[0], Ready(edition="test"))
     keeper.stop(2)
     clock.step(13)
     keeper.step()

@@ -1,33 +1,27 @@
-"""A reload puts a policy in force in all enforcers or in none."""
+"""A change of the policy puts it in force in all enforcers or in none."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tests.datapath.processes.conftest import FakeChild
-from trireme_collector.errors import ConfigError
-from trireme_datapath.agent._files import Reading
 from trireme_datapath.policy import compile_policy, parse_policy
+from trireme_datapath.policy.told import read_told
 from trireme_datapath.processes._messages import (
     Enforce,
     Enforcing,
     NewPolicy,
     PolicyReady,
     PolicyRefused,
-    Reopen,
 )
 from trireme_datapath.processes._operations import Gatherings
 from trireme_datapath.processes._post import Duty
-from trireme_datapath.processes._reload import Reload
+from trireme_datapath.processes._reload import PolicyChange
 
 if TYPE_CHECKING:
     from tests.datapath.processes.conftest import Clock
-    from trireme_collector.control import ReloadResult
-    from trireme_datapath.agent._files import AgentFiles
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._tree import Tree
 
@@ -39,15 +33,15 @@ class FakeEnforcer:
     def __init__(self, pid: int, duty: Duty) -> None:
         self.child = FakeChild("enforcer", pid, 0)
         self.duty = duty
+        self.edition = OLD.edition
 
 
 class FakeTree:
-    """As much of a tree as a reload touches."""
+    """As much of a tree as a change touches."""
 
     def __init__(self, *duties: Duty) -> None:
         self.gatherings: Gatherings[object] = Gatherings()
         self.staff = self
-        self.keeper = FakeChild("collector", 1, 0)
         self.all = [FakeEnforcer(pid, duty) for pid, duty in enumerate(duties, 2)]
         self.policy: CompiledPolicy = OLD
         self.brought_up_to_date = 0
@@ -56,37 +50,16 @@ class FakeTree:
         self.brought_up_to_date += 1
 
 
-class FakeFiles:
-    policy_file = Path("before.toml")
-
-    def __init__(self, policy: CompiledPolicy | None) -> None:
-        self.policy = policy
-
-    def read_again(self) -> Reading:
-        if self.policy is None:
-            raise ConfigError("two mistakes", problems=("a:1:1", "b:2:2"))
-        return Reading(self.policy, Path("policy.toml"), ("datapath.queue",))
-
-    def take_over(self, reading: Reading) -> None:
-        self.policy_file = reading.policy_file
-
-
 class Case:
-    """One reload, and what came of it."""
+    """One change, and what came of it."""
 
-    def __init__(self, policy: CompiledPolicy | None, *duties: Duty) -> None:
+    def __init__(self, policy: CompiledPolicy, *duties: Duty) -> None:
         self.tree = FakeTree(*duties)
-        self.files = FakeFiles(policy)
-        self.future: Future[ReloadResult] = Future()
-        self.done: list[tuple[CompiledPolicy | None, tuple[str, ...]]] = []
-        self.reload = Reload(
-            cast("Tree", self.tree),
-            cast("AgentFiles", self.files),
-            OLD,
-            self.future,
-            lambda policy, refused: self.done.append((policy, refused)),
-        )
-        self.reload.begin()
+        self.done: list[tuple[str, ...]] = []
+        self.change = PolicyChange(cast("Tree", self.tree), policy, self.done.append)
+
+    def begin(self) -> None:
+        self.change.begin()
 
     def answer(self, place: int, answer: object) -> None:
         request = getattr(answer, "request", 0)
@@ -100,69 +73,51 @@ def at_this_time(clock: Clock) -> None:
 
 def test_nobody_judges_by_it_before_all_are_ready() -> None:
     case = Case(NEW, Duty.JUDGING, Duty.STANDING_BY)
+    case.begin()
     children = [one.child for one in case.tree.all]
-    assert all(child.heard(NewPolicy) for child in children)
-    case.answer(0, PolicyReady(request=1, revision=NEW.revision))
+    told = NewPolicy(request=1, policy=NEW.policy)
+    assert [child.heard(NewPolicy) for child in children] == [[told], [told]]
+    case.answer(0, PolicyReady(request=1, edition=NEW.edition))
     assert not any(child.heard(Enforce) for child in children)
     assert case.tree.policy is OLD
-    case.answer(1, PolicyReady(request=1, revision=NEW.revision))
+    case.answer(1, PolicyReady(request=1, edition=NEW.edition))
     assert all(child.heard(Enforce) == [Enforce(request=2)] for child in children)
     assert case.tree.policy is NEW
-    assert not case.future.done()
-    case.answer(0, Enforcing(request=2, revision=NEW.revision))
-    case.answer(1, Enforcing(request=2, revision=NEW.revision))
-    result = case.future.result(0)
-    assert (result.revision_before, result.revision) == (OLD.revision, NEW.revision)
-    assert result.changed
-    assert result.restart_needed == ("datapath.queue",)
-    assert case.done == [(NEW, ())]
-    assert case.files.policy_file == Path("policy.toml")
+    assert case.done == []
+    case.answer(0, Enforcing(request=2, edition=NEW.edition))
+    case.answer(1, Enforcing(request=2, edition=NEW.edition))
+    assert case.done == [()]
 
 
 def test_one_that_refuses_keeps_all_as_they_are() -> None:
     case = Case(NEW, Duty.JUDGING, Duty.JUDGING)
-    case.answer(0, PolicyReady(request=1, revision=NEW.revision))
+    case.begin()
+    case.answer(0, PolicyReady(request=1, edition=NEW.edition))
     case.answer(1, PolicyRefused(request=1, problems=("too large",)))
     assert not any(one.child.heard(Enforce) for one in case.tree.all)
     assert case.tree.policy is OLD
-    with pytest.raises(ConfigError, match="too large"):
-        case.future.result(0)
-    assert case.done == [(None, ("too large",))]
-
-
-def test_files_with_mistakes_reach_nobody() -> None:
-    case = Case(None, Duty.JUDGING)
-    assert not case.tree.all[0].child.heard(NewPolicy)
-    assert case.tree.keeper.heard(Reopen)
-    with pytest.raises(ConfigError) as caught:
-        case.future.result(0)
-    assert caught.value.problems == ("a:1:1", "b:2:2")
-
-
-def test_the_same_policy_only_opens_the_outputs_anew() -> None:
-    case = Case(OLD, Duty.JUDGING)
-    assert case.tree.keeper.heard(Reopen)
-    assert not case.tree.all[0].child.heard(NewPolicy)
-    assert not case.future.result(0).changed
-    assert case.done == [(None, ())]
+    assert case.done == [("too large",)]
 
 
 def test_one_that_dies_meanwhile_is_not_waited_for() -> None:
     case = Case(NEW, Duty.JUDGING, Duty.JUDGING, Duty.PREPARING)
-    case.answer(0, PolicyReady(request=1, revision=NEW.revision))
+    case.begin()
+    case.answer(0, PolicyReady(request=1, edition=NEW.edition))
     case.tree.gatherings.gone(case.tree.all[1])
     assert case.tree.all[0].child.heard(Enforce)
     assert not case.tree.all[1].child.heard(Enforce)
-    case.answer(0, Enforcing(request=2, revision=NEW.revision))
-    assert case.future.result(0).changed
+    case.answer(0, Enforcing(request=2, edition=NEW.edition))
+    assert case.done == [()]
     # Who was still preparing the old one gets the new one now.
     assert case.tree.brought_up_to_date == 1
 
 
-def test_what_comes_meanwhile_follows() -> None:
-    case = Case(NEW, Duty.JUDGING)
-    called: list[str] = []
-    case.reload.follow(lambda: called.append("next"))
-    assert called == []
-    case.reload.next()
-    assert called == ["next"]
+def test_where_only_units_came_the_rules_are_not_told_again() -> None:
+    told = read_told("ctx", ["192.0.2.9"])
+    case = Case(compile_policy(OLD.policy, [told], before=OLD), Duty.JUDGING, Duty.JUDGING)
+    # The second judges by something else: it has to hear everything.
+    case.tree.all[1].edition = "another"
+    case.begin()
+    first, second = (one.child.heard(NewPolicy)[0] for one in case.tree.all)
+    assert first == NewPolicy(request=1, policy=None, told=(told,))
+    assert second == NewPolicy(request=1, policy=OLD.policy, told=(told,))

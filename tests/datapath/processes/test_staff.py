@@ -35,16 +35,17 @@ from trireme_datapath.processes._staff import Staff
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from trireme_datapath.policy.model import Policy
+    from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._child import Reactor
 
 OLD = compile_policy(parse_policy("version = 1\n"))
 NEW = compile_policy(parse_policy('version = 1\ndefault = "accept"\n'))
 
 
-def setup(policy: Policy) -> EnforcerSetup:
+def setup(policy: CompiledPolicy) -> EnforcerSetup:
     return EnforcerSetup(
-        policy=policy,
+        policy=policy.policy,
+        told=policy.told,
         limits=EngineLimits(),
         refuse_mark=None,
         accept_mark=None,
@@ -71,8 +72,8 @@ class Office:
         reactor = cast("Reactor", self.reactor)
         self.staff = Staff(reactor, self.posts, setup, OLD, ("text", "plain"))
 
-    def prepare(self, child: FakeChild, revision: str = OLD.revision) -> None:
-        self.reactor.say(child, Ready(revision=revision))
+    def prepare(self, child: FakeChild, edition: str = OLD.edition) -> None:
+        self.reactor.say(child, Ready(edition=edition))
 
     def judge(self, child: FakeChild) -> None:
         """Have a child take over what it was given."""
@@ -271,9 +272,9 @@ def test_one_who_prepared_the_policy_of_before_gets_the_one_of_now(
     assert spare.heard(NewPolicy)
     office.reactor.end(office.started[0])
     assert not spare.heard(Take)
-    office.reactor.say(spare, PolicyReady(request=-1, revision=NEW.revision))
+    office.reactor.say(spare, PolicyReady(request=-1, edition=NEW.edition))
     assert spare.heard(Enforce)
-    office.reactor.say(spare, Enforcing(request=-1, revision=NEW.revision))
+    office.reactor.say(spare, Enforcing(request=-1, edition=NEW.edition))
     office.clock.step(0.1)
     office.staff.step()
     assert spare.heard(Take)

@@ -59,7 +59,7 @@ def state_of(descriptors: list[int]) -> SupervisorState:
         posts=(PostState(slot=slot, reader=reader, past={"packets": 3}, deaths=2, changes=4),),
         enforcers=(
             EnforcerState(
-                child=child(11, enforcer), duty="judging", slot=0, revision="r", counters={"a": 1}
+                child=child(11, enforcer), duty="judging", slot=0, edition="r", counters={"a": 1}
             ),
         ),
         keeper=KeeperState(board=held, child=child(12, collectors), ready=True, deaths=1),

@@ -1,0 +1,119 @@
+"""A planned restart as the supervisor makes it: its children first, then itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from trireme_collector.control import RestartResult
+from trireme_collector.errors import TriremeError
+from trireme_datapath.processes._exchange import (
+    Exchange,
+    exec_program,
+    probe_program,
+    signals_held,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from typing import Protocol
+
+    from structlog.typing import FilteringBoundLogger
+
+    from trireme_datapath.agent._files import AgentFiles
+    from trireme_datapath.processes._state import SupervisorState
+    from trireme_datapath.processes._tree import Tree
+
+    class Restarted(Protocol):
+        """What a restart needs of a supervisor."""
+
+        def leave(self, control: tuple[int, int] | None) -> SupervisorState:
+            """Give what the next program has to know.
+
+            Args:
+                control: The control socket and its lock.
+            """
+            ...
+
+        def hand_over(self) -> tuple[int, int] | None:
+            """Let go of the control socket, and do nothing beside the loop any more."""
+            ...
+
+        def take_back(self, control: tuple[int, int] | None) -> None:
+            """Go on after all."""
+
+        def is_wanted_otherwise(self) -> bool:
+            """Tell whether something else is more urgent than another program."""
+            ...
+
+
+__all__ = ["exchange_children", "give_place"]
+
+_ANSWER_SECONDS: Final = 5.0
+# What was built by these keys outlives a planned restart.
+_FIXED: Final = ("control", "datapath.", "processes")
+
+_log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
+
+
+def exchange_children(
+    tree: Tree,
+    files: AgentFiles,
+    futures: Sequence[Future[RestartResult]],
+    deadline_seconds: float,
+    given_up: Callable[[], bool],
+) -> bool:
+    """Exchange every child: first those that judge, one by one, then the collectors.
+
+    Args:
+        tree: Whose.
+        files: What the next program will read; with mistakes, nobody is exchanged.
+        futures: Where the result goes.
+        deadline_seconds: How long the collectors deliver what waits in memory.
+        given_up: Tells whether something else is more urgent.
+
+    Returns:
+        Whether the supervisor itself may give its place to the program as it is now.
+    """
+    _log.info("restart_begins")
+    try:
+        changed = files.read_again().restart_needed
+    except TriremeError as error:
+        _log.error("restart_refused", reason=str(error))
+        for future in futures:
+            future.set_exception(error)
+        return False
+    result = Exchange(tree, deadline_seconds, given_up).run()
+    for future in futures:
+        if isinstance(result, RestartResult):
+            future.set_result(result)
+        else:
+            future.set_exception(result)
+    fixed = [key for key in changed if key.startswith(_FIXED)]
+    if fixed:
+        _log.warning("restart_incomplete", keys=fixed, remedy="stop it and start it anew")
+    return isinstance(result, RestartResult) and not fixed and not given_up()
+
+
+def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> None:
+    """Run the program as it is installed now in our place; the children notice nothing.
+
+    It returns if that is impossible: then the program of before goes on.
+    """
+    problem = probe_program(supervisor.leave(None))
+    if problem:
+        _log.error("program_kept", reason=problem)
+        return
+    tree.wait(lambda: not tree.gatherings.any_open, _ANSWER_SECONDS)
+    held = supervisor.hand_over()
+    with signals_held():
+        if not supervisor.is_wanted_otherwise():
+            try:
+                exec_program(supervisor.leave(held), log)
+            except OSError as error:
+                _log.error("program_kept", reason=str(error))
+        # Still here: something else came first, or it is impossible. Threads that begin here
+        # get no signal, like all others: the next program must not miss one.
+        supervisor.take_back(held)
