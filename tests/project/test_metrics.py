@@ -8,7 +8,9 @@ from pathlib import Path
 from trireme_collector.metrics import PIPELINE_METRICS, SERVER_METRICS
 from trireme_datapath.agent._monitor_watch import MONITOR_METRICS
 from trireme_datapath.agent._watch import DATAPATH_METRICS
+from trireme_datapath.observer.metrics import OBSERVER_METRICS
 from trireme_datapath.processes._metrics import PROCESS_METRICS
+from trireme_datapath.recorder.metrics import RECORDER_METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 EVERY = (
@@ -16,6 +18,8 @@ EVERY = (
     *DATAPATH_METRICS,
     *PROCESS_METRICS,
     *MONITOR_METRICS,
+    *OBSERVER_METRICS,
+    *RECORDER_METRICS,
     *SERVER_METRICS,
 )
 

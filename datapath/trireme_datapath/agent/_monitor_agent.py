@@ -105,7 +105,13 @@ class MonitorAgent:
         )
         see = None if self._services.observer is None else self._services.see
         self._feed = MonitorFeed(self._source, maker, link_names, see)
-        self._watch = MonitorWatch(config.settings.metrics, self.pipeline, self._feed, self._source)
+        self._watch = MonitorWatch(
+            config.settings.metrics,
+            self.pipeline,
+            self._feed,
+            self._source,
+            sources=(self._services,),
+        )
         self._datapath: DatapathLoop | None = None
         self._reload_asked = False
 

@@ -15,9 +15,9 @@ from trireme_collector.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from trireme_collector.metrics import MetricsConfig
+    from trireme_collector.metrics import MetricsConfig, MetricSource
     from trireme_collector.pipeline import Pipeline
     from trireme_datapath.agent._monitor_feed import MonitorFeed
     from trireme_datapath.monitor.sources import MonitorSocket
@@ -52,6 +52,7 @@ class MonitorWatch:
         feed: Who makes them.
         source: Where the messages come from.
         clock: A clock that does not jump, nanoseconds.
+        sources: What else is measured.
 
     Raises:
         MissingExtraError: The package for it is not installed.
@@ -64,6 +65,8 @@ class MonitorWatch:
         feed: MonitorFeed,
         source: MonitorSocket,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        sources: Sequence[MetricSource] = (),
     ) -> None:
         """Build the server, if there is one; open nothing."""
         self._feed = feed
@@ -73,7 +76,7 @@ class MonitorWatch:
         self.server: MetricsServer | None = None
         if config.listen:
             account = PipelineMetrics(pipeline)
-            self.server = MetricsServer(config, (account, self), (self, account))
+            self.server = MetricsServer(config, (account, self, *sources), (self, account))
 
     def open(self) -> None:
         """Listen; nobody is answered yet.

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import trireme_collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from trireme_collector.collector import EventCollector
+    from trireme_collector.metrics import Metric
     from trireme_datapath.grpc_server import GrpcServers
     from trireme_datapath.monitor.sources import Payload
     from trireme_datapath.observer import FlowObserver
     from trireme_datapath.observer.config import ObserverConfig
+    from trireme_datapath.observer.metrics import ObserverMetrics
 
 __all__ = ["AgentServices"]
 
@@ -46,11 +48,13 @@ class AgentServices:
         """Build the parts; open nothing."""
         self.observer: FlowObserver | None = None
         self._servers: GrpcServers | None = None
+        self._measured: ObserverMetrics | None = None
         if not observer.listen:
             return
         from trireme_datapath.grpc_server import GrpcServers  # noqa: PLC0415  needs an extra
         from trireme_datapath.observer import FlowObserver  # noqa: PLC0415  not without a listener
         from trireme_datapath.observer._grpc_service import ObserverService  # noqa: PLC0415
+        from trireme_datapath.observer.metrics import ObserverMetrics  # noqa: PLC0415
 
         self.observer = FlowObserver(node_name, time.time_ns(), max_flows=observer.max_flows)
         service = ObserverService(
@@ -59,6 +63,7 @@ class AgentServices:
             address=str(observer.addresses("observer", resolve)[0]),
             max_rate=observer.max_rate,
         )
+        self._measured = ObserverMetrics(self.observer, service.counts)
         self._servers = GrpcServers(resolve)
         for one in service.services():
             self._servers.add("observer", observer, one)
@@ -77,6 +82,11 @@ class AgentServices:
         """End all streams and remove the sockets."""
         if self._servers is not None:
             self._servers.close()
+
+    def metrics(self) -> Iterator[Metric]:
+        """Read what the observer counts, if there is one."""
+        if self._measured is not None:
+            yield from self._measured.metrics()
 
     def before(self, collector: EventCollector) -> EventCollector:
         """Give the collector that shows flows to the observer before this one gets them."""

@@ -20,6 +20,7 @@ from trireme_datapath.observer._grpc_forms import (
 )
 from trireme_datapath.observer.field_mask import FieldMask
 from trireme_datapath.observer.flow_filter import FilterError, read_filter
+from trireme_datapath.observer.metrics import ObserverCounts
 from trireme_datapath.observer.reader import FlowsRequest, RequestError
 from trireme_datapath.observer.seen import SeenFlow
 
@@ -55,6 +56,9 @@ class ObserverService:
         address: Where this node is reached, for those who list nodes.
         max_rate: How many flows to send in a second, to all clients together; 0 for any number.
         clock: The time, nanoseconds since 1970 UTC.
+
+    Attributes:
+        counts: What became of flows that clients asked for.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ObserverService:
         self._version = version
         self._address = address
         self._clock = clock
+        self.counts = ObserverCounts()
         self._pace = _Pace(max_rate)
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,10 +110,24 @@ class ObserverService:
 
     async def _get_flows(self, asked: Message, context: _Context) -> AsyncIterator[bytes]:
         reader, mask = await self._begin(asked, context)
+        counts = self.counts
+        counts.clients += 1
+        try:
+            async for content in self._flows(reader, mask, context):
+                yield content
+        finally:
+            counts.clients -= 1
+
+    async def _flows(
+        self, reader: FlowReader, mask: FieldMask | None, context: _Context
+    ) -> AsyncIterator[bytes]:
+        counts = self.counts
         while not reader.finished:
             if self._stopping.is_set():
                 await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDING)
+            missed = reader.lost
             entries = reader.read(_PORTION, self._clock())
+            counts.missed += reader.lost - missed
             await self._pace.wait(len(entries))
             for entry in entries:
                 if not isinstance(entry, SeenFlow):
@@ -116,6 +135,7 @@ class ObserverService:
                     continue
                 content = self._encode(entry, mask)
                 if content:
+                    counts.sent += 1
                     yield content
             if reader.waiting:
                 await self._wait(reader)

@@ -70,6 +70,8 @@ class FlowObserver:
         node_name: The same.
         ring: The flows.
         maker: Makes flows of what was seen.
+        seen: Flows that were seen.
+        lost_events: Events that were lost before they could be seen.
     """
 
     def __init__(
@@ -80,8 +82,8 @@ class FlowObserver:
         self.ring = FlowRing(max_flows)
         self._start_ns = start_ns
         self.maker = FlowMaker(node_name, start_ns)
-        self._seen = 0
-        self._lost = 0
+        self.seen = 0
+        self.lost_events = 0
         self._lost_unsaid: dict[tuple[str, int | None], int] = {}
         self._lost_said_ns = 0
         self._namespaces: dict[str, int] = {}
@@ -95,7 +97,7 @@ class FlowObserver:
             now_ns: The time, for records that do not say when.
         """
         time_ns = record_time_ns(record)
-        self._seen += 1
+        self.seen += 1
         namespace = getattr(record, "namespace", "")
         if namespace:
             self._remember(namespace, now_ns)
@@ -103,13 +105,13 @@ class FlowObserver:
             time_ns = now_ns
         self._write(SeenFlow(record, time_ns, self.maker), now_ns)
         if isinstance(record, FlowRecord) and record.action.rejected and not record.phase:
-            self._seen += 1
+            self.seen += 1
             self._write(SeenFlow(DroppedFlow(record), time_ns, self.maker), now_ns)
 
     def observe_message(self, message: bytes, now_ns: int) -> None:
         """See a message of a Cilium datapath; those that tell of no flow are passed over."""
         if message and message[0] in FLOW_MESSAGES:
-            self._seen += 1
+            self.seen += 1
             self._write(SeenFlow(message, now_ns, self.maker), now_ns)
 
     def lost(self, source: str, count: int, now_ns: int, *, cpu: int | None = None) -> None:
@@ -123,7 +125,7 @@ class FlowObserver:
         """
         if count <= 0:
             return
-        self._lost += count
+        self.lost_events += count
         key = source, cpu
         self._lost_unsaid[key] = self._lost_unsaid.get(key, 0) + count
         self._say_lost(now_ns)
@@ -156,8 +158,8 @@ class FlowObserver:
         return ObserverStatus(
             flows=len(self.ring),
             max_flows=self.ring.capacity,
-            seen=self._seen,
-            lost=self._lost,
+            seen=self.seen,
+            lost=self.lost_events,
             unsound=self.maker.unsound,
             uptime_ns=max(0, now_ns - self._start_ns),
             flows_per_second=self._rate(now_ns),

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -79,6 +80,10 @@ class RecorderService:
         who: Says who makes a call, by its context.
         first_message_seconds: How long a client may be silent after it called.
         write_seconds: How long a client may leave an answer unread before it counts as gone.
+
+    Attributes:
+        clients: Calls that are open.
+        refused: Recordings that could not begin, by why.
     """
 
     def __init__(
@@ -92,6 +97,8 @@ class RecorderService:
         """Wrap the recorder."""
         self._recorder = recorder
         self._who = who
+        self.clients = 0
+        self.refused: Counter[str] = Counter()
         self._first_message_seconds = first_message_seconds
         self._write_seconds = write_seconds
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="recorder")
@@ -122,10 +129,13 @@ class RecorderService:
     ) -> Callable[[_T, Context], Awaitable[None]]:
         @functools.wraps(method)
         async def guarded(request: _T, context: Context) -> None:
+            self.clients += 1
             try:
                 await method(request, context)
             except RecorderError as error:
                 await self._abort(context, error)
+            finally:
+                self.clients -= 1
 
         return guarded
 
@@ -157,17 +167,11 @@ class RecorderService:
     # /recorder.Recorder/Record
 
     async def _record(self, _requests: object, context: Context) -> None:
-        first = await self._first(context)
-        start = first.start
-        options = parse_message(self._types, f"{OWN}.RecordingOptions", _options(context))
-        request = recording_request(start, options)
         who = self._who(context)
-        starting = asyncio.ensure_future(self._work(self._recorder.start, request, who))
         try:
-            active = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # It may begin nevertheless; nobody would end it.
-            starting.add_done_callback(_forget)
+            active = await self._begin(context, who)
+        except RecorderError as error:
+            self.refused[error.refusal.value] += 1
             raise
         try:
             await self._attend(active, context)
@@ -176,6 +180,19 @@ class RecorderService:
             raise
         finally:
             active.stop(StopReason.GONE)  # no more than a word if it ended
+
+    async def _begin(self, context: Context, who: str) -> ActiveRecording:
+        first = await self._first(context)
+        start = first.start
+        options = parse_message(self._types, f"{OWN}.RecordingOptions", _options(context))
+        request = recording_request(start, options)
+        starting = asyncio.ensure_future(self._work(self._recorder.start, request, who))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # It may begin nevertheless; nobody would end it.
+            starting.add_done_callback(_forget)
+            raise
 
     async def _first(self, context: Context) -> DynamicMessage:
         try:

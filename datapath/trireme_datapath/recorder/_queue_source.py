@@ -110,6 +110,7 @@ class QueueSource:
     """
 
     interfaces = (CaptureInterface("queue", LinkType.RAW),)
+    loss_cause = "agent"
 
     def __init__(self, path: str, filters: Sequence[CaptureFilter], *, capture_bytes: int) -> None:
         """Connect, and wait until the agent has heard."""

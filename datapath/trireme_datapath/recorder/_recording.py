@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trireme_datapath.recorder.capture_formats import Frame
 
 __all__ = [
+    "LOST_BY_DISK",
     "NEVER_NS",
     "Recording",
     "RecordingRequest",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 NEVER_NS: Final = 2**63 - 1
+LOST_BY_DISK: Final = "disk"
 
 
 class StopReason(enum.StrEnum):
@@ -114,6 +116,9 @@ class Recording:
     Args:
         stop: What ends it.
         now_ns: A clock that does not jump: when it begins.
+
+    Attributes:
+        lost_by_cause: Packets that were lost, by where that was.
     """
 
     def __init__(self, stop: StopCondition, now_ns: int) -> None:
@@ -125,6 +130,7 @@ class Recording:
         self.ended: StopReason | None = None
         self._full = elapsed < 0
         self._bytes = self._packets = self._lost_packets = self._lost_bytes = 0
+        self.lost_by_cause: dict[str, int] = {}
 
     @property
     def statistics(self) -> RecordingStatistics:
@@ -167,8 +173,10 @@ class Recording:
         self._packets += packets
         self._bytes += size
 
-    def lost(self, packets: int, size: int = 0) -> None:
-        """Count packets that are not, and will not be."""
+    def lost(self, packets: int, size: int = 0, *, cause: str = LOST_BY_DISK) -> None:
+        """Count packets that are not, and will not be; the cause says where they got lost."""
+        if packets:
+            self.lost_by_cause[cause] = self.lost_by_cause.get(cause, 0) + packets
         self._lost_packets += packets
         self._lost_bytes += size
 

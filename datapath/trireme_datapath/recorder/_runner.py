@@ -70,6 +70,11 @@ class RecordingRunner:
         return self._recording.statistics
 
     @property
+    def lost_by_cause(self) -> dict[str, int]:
+        """How many packets were lost so far, by where that was."""
+        return dict(self._recording.lost_by_cause)
+
+    @property
     def reason(self) -> StopReason | None:
         """Why it ended; None while it runs."""
         return self._recording.ended
@@ -161,7 +166,8 @@ class RecordingRunner:
 
     def _count_losses(self) -> None:
         packets, size = self._source.losses()
-        self._recording.lost(packets - self._known_loss[0], size - self._known_loss[1])
+        known, known_size = self._known_loss
+        self._recording.lost(packets - known, size - known_size, cause=self._source.loss_cause)
         self._known_loss = packets, size
 
     def _fail(self, error: Exception) -> None:

@@ -24,6 +24,11 @@ class PacketSource(Protocol):
     """Gives the packets that fit the filters of one recording."""
 
     @property
+    def loss_cause(self) -> str:
+        """Where packets get lost of which `losses` tells."""
+        ...
+
+    @property
     def interfaces(self) -> tuple[CaptureInterface, ...]:
         """Where packets come from."""
         ...

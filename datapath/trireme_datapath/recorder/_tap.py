@@ -306,6 +306,8 @@ def _needs_cooking(names: Sequence[str]) -> bool:
 class TapSource:
     """The taps of one recording."""
 
+    loss_cause = "kernel"
+
     def __init__(self, taps: Sequence[InterfaceTap]) -> None:
         """Wait on all of them."""
         self._taps = list(taps)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from trireme_collector.metrics import MetricsConfig
 from trireme_collector.strict_toml import load_document
 from trireme_datapath.grpc_server import ListenConfig
 from trireme_datapath.recorder._store import StoreLimits
@@ -49,6 +50,7 @@ class RecorderConfig(ListenConfig, frozen=True, kw_only=True, forbid_unknown_fie
         strict_compat: Answer as Cilium does: every refusal has the status UNKNOWN, whole packets
             are kept if a client does not say.
         limits: How much the directory may hold.
+        metrics: Where metrics and health can be read, of the process that serves the recorder.
     """
 
     directory: Annotated[str, _ABSOLUTE] = DEFAULT_DIRECTORY
@@ -67,6 +69,7 @@ class RecorderConfig(ListenConfig, frozen=True, kw_only=True, forbid_unknown_fie
     update_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=1.0)] = 1.0
     strict_compat: bool = False
     limits: StoreLimits = StoreLimits()
+    metrics: MetricsConfig = MetricsConfig()
 
     def __post_init__(self) -> None:
         """Check what belongs together."""

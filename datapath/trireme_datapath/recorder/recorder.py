@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import structlog
 
+from trireme_datapath.recorder._active import FULL, ActiveRecording
 from trireme_datapath.recorder._errors import RecorderError, Refusal
 from trireme_datapath.recorder._output import FileOutput, Rotation
 from trireme_datapath.recorder._recording import (
@@ -27,6 +28,7 @@ from trireme_datapath.recorder._runner import RecordingRunner
 from trireme_datapath.recorder._store import RecordingStore, StoredFile, check_prefix
 from trireme_datapath.recorder.capture_formats import MAX_CAPTURE_BYTES, encoder_of
 from trireme_datapath.recorder.filters import MAX_FILTERS
+from trireme_datapath.recorder.metrics import RecorderTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,91 +94,6 @@ OpenSource: TypeAlias = "Callable[[RecorderConfig, RecordingRequest], PacketSour
 """Opens what a request wants recorded."""
 
 
-class ActiveRecording:
-    """A recording that runs, or ran."""
-
-    def __init__(self, runner: RecordingRunner, output: FileOutput, who: str) -> None:
-        """Keep the parts; the recorder makes it."""
-        self._runner = runner
-        self._output = output
-        self.who = who
-        self.ended = threading.Event()
-        self._callbacks: list[Callable[[], object]] = []
-        self._lock = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """The file that is written to, or was last."""
-        return self._output.names[-1]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All files that are left, the oldest first."""
-        return tuple(self._output.names)
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the file."""
-        return self._output.path
-
-    @property
-    def statistics(self) -> RecordingStatistics:
-        """What was counted so far."""
-        return self._runner.statistics
-
-    @property
-    def reason(self) -> StopReason | None:
-        """Why it ended; None while it runs."""
-        return self._runner.reason
-
-    @property
-    def error(self) -> Exception | None:
-        """What broke it."""
-        return self._runner.error
-
-    def stop(self, reason: StopReason = StopReason.ASKED) -> None:
-        """End it soon; as often as one likes."""
-        self._runner.stop(reason)
-
-    def when_ended(self, callback: Callable[[], object]) -> None:
-        """Call this once it ended and its file is closed; at once if that is so already."""
-        with self._lock:
-            if not self.ended.is_set():
-                self._callbacks.append(callback)
-                return
-        callback()
-
-    def conclude(self) -> None:
-        """Tell everybody that it ended."""
-        with self._lock:
-            self.ended.set()
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
-
-    def raise_error(self) -> None:
-        """Raise what broke it.
-
-        Raises:
-            RecorderError: It broke.
-        """
-        error = self.error
-        if error is None:
-            return
-        full = isinstance(error, OSError) and error.errno in _FULL
-        reason = str(error)
-        if isinstance(error, OSError):
-            # Lower case for what the system says; our own words may hold a path.
-            reason = error.strerror or reason
-            reason = reason.lower() if error.errno else reason
-        raise RecorderError(
-            f"recorder recording error: {reason}", Refusal.EXHAUSTED if full else Refusal.FAILED
-        ) from error
-
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
 class Recorder:
     """Records packets to files of a store.
 
@@ -189,6 +106,7 @@ class Recorder:
         config: What is allowed.
         store: Where files lie.
         begun: How many recordings were begun.
+        ended: How many ended, by why.
     """
 
     def __init__(
@@ -206,6 +124,8 @@ class Recorder:
         self._lock = threading.Lock()
         self._starting = 0
         self.begun = 0
+        self.ended: Counter[str] = Counter()
+        self._totals = RecorderTotals()
         self._closing = False
 
     def check(self, request: RecordingRequest) -> None:
@@ -289,7 +209,7 @@ class Recorder:
                     on_end=lambda: self._ended(active),
                 )
             except OSError as error:
-                kind = Refusal.EXHAUSTED if error.errno in _FULL else Refusal.FAILED
+                kind = Refusal.EXHAUSTED if error.errno in FULL else Refusal.FAILED
                 reason = (error.strerror or str(error)).lower()
                 text = f'failed to create pcap file "{self.store.path}": {reason}'
                 raise RecorderError(text, kind) from error
@@ -324,6 +244,8 @@ class Recorder:
             _log.error("audit_failed", error=str(error), path=active.path)
         with self._lock:
             self._active.discard(active)
+            self._totals.add(statistics, active.lost_by_cause)
+            self.ended[active.reason or StopReason.FAILED] += 1
         active.conclude()
 
     def _audit(
@@ -346,6 +268,14 @@ class Recorder:
         """The recordings that run."""
         with self._lock:
             return tuple(self._active)
+
+    def totals(self) -> RecorderTotals:
+        """Add up what was counted since the start, by recordings that run, too."""
+        with self._lock:
+            totals = self._totals.copy()
+            for active in self._active:
+                totals.add(active.statistics, active.lost_by_cause)
+        return totals
 
     def entries(self) -> list[RecordingEntry]:
         """List the recordings that are there, the oldest first."""

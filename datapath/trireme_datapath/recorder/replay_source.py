@@ -36,6 +36,7 @@ class ReplaySource:
     """
 
     interfaces = (CaptureInterface("replay", LinkType.RAW),)
+    loss_cause = "file"  # none ever is lost
 
     def __init__(
         self,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from trireme_collector.errors import ConfigError
+from trireme_collector.metrics import MetricsServer
 from trireme_datapath.grpc_server import require_grpc
 from trireme_datapath.recorder._store import RecordingStore
 from trireme_datapath.recorder.config import DEFAULT_ADDRESS
+from trireme_datapath.recorder.metrics import RecorderMetrics
 from trireme_datapath.recorder.recorder import Recorder, open_source
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class RecorderServer:
         recorder: The recorder.
 
     Raises:
-        MissingExtraError: The packages for gRPC are not installed.
+        MissingExtraError: The packages for gRPC, or for metrics if they are asked for, are not
+            installed.
         ConfigError: The directory cannot be used, or an address is none.
     """
 
@@ -58,6 +61,7 @@ class RecorderServer:
         if DEFAULT_ADDRESS in config.listen:
             Path(DEFAULT_ADDRESS.removeprefix("unix://")).parent.mkdir(mode=0o755, exist_ok=True)
         self._servers = GrpcServers()
+        self._metrics: MetricsServer | None = None
         store = RecordingStore(
             config.directory,
             node_name=Recorder.name_of(config),
@@ -72,6 +76,9 @@ class RecorderServer:
             # Both count against one limit: what the configuration says is for both together.
             few = msgspec.structs.replace(config, max_streams=_OWN_STREAMS)
             self._servers.add("recorder", few, own, identify=True)
+            if config.metrics.listen:
+                measured = RecorderMetrics(self.recorder, self._service)
+                self._metrics = MetricsServer(config.metrics, (measured,), (measured,))
         except BaseException:
             self.recorder.close()
             raise
@@ -88,7 +95,11 @@ class RecorderServer:
             ConfigError: An address cannot be used, or another recorder has it.
         """
         try:
+            if self._metrics is not None:
+                self._metrics.open()
             self._servers.open()
+            if self._metrics is not None:
+                self._metrics.start()
         except BaseException:
             self.close()
             raise
@@ -98,6 +109,8 @@ class RecorderServer:
         self.recorder.shut_down()
         self._servers.close(3)
         self._service.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self.recorder.close()
 
     def __enter__(self) -> Self:

@@ -25,9 +25,11 @@ def frames(count: int, size: int = 60, original: int = 0) -> list[Frame]:
 class ScriptedSource:
     """Gives what was put in; it is over when `end` was called and everything came out."""
 
+    loss_cause = "kernel"
+
     def __init__(self, *batches: Sequence[Frame], ends: bool = False) -> None:
         self.interfaces = (CaptureInterface("test0", LinkType.ETHERNET),)
-        self.lost = (0, 0)
+        self.lost: tuple[int, int] = (0, 0)
         self.closed = self.ended = False
         self._ends = ends
         self._batches = [Batch(one) for one in batches]
