@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trireme_collector.records import Record
     from trireme_datapath.core import EngineCore
     from trireme_datapath.flows import Flow
+    from trireme_datapath.judgement import Outcome
     from trireme_datapath.packets import QueuedPacket
 
 __all__ = ["BatchDoor"]
@@ -32,6 +33,7 @@ class BatchDoor:
         self._core = core
         self._lanes: list[tuple[Lane, QueuedPacket]] = []
         self._pending: list[Ruling] = []
+        self._rejections: list[Outcome] = []
 
     def lane(self, packet: QueuedPacket, copy_range: int) -> Lane:
         """Make the lane for all packets that are queued like this one."""
@@ -83,6 +85,9 @@ class BatchDoor:
         kind_mask, header_bytes = lane.kind_mask, lane.header_bytes
         follow_tcp = self._core.follow_tcp
         find_or_open = self._find_or_open
+        counting = self._core.counting
+        rejections = self._rejections
+        rejections.clear()
         index = -1
         for index, (
             packet_id,
@@ -134,6 +139,10 @@ class BatchDoor:
             flow.last_seen_ns = now_ns
             if flow.denied:
                 denied.append(packet_id)
+                if counting is not None:
+                    rejections.append(flow.ruling.outcome)
+        if counting is not None and rejections:
+            counting.denied(rejections)
         counters = self._core.counters
         counters["packets"] += index + 1 - len(others)
         counters["packets_denied"] += len(denied)
@@ -193,6 +202,8 @@ class BatchDoor:
         if flow.revision != core.revision:  # each of its packets goes through `receive`
             flow.packets = flow.bytes = 0
             return None
+        if ruling.denied and core.counting is not None:
+            self._rejections.append(ruling.outcome)
         return not ruling.denied
 
     def _answered(self, flow: Flow, key: bytes, tcp_word: int, now_ns: int) -> Flow | None:

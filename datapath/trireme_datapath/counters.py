@@ -20,7 +20,7 @@ from trireme_collector.records import (
 from trireme_datapath.identity import TCP, UDP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import QueueStatistics
@@ -170,31 +170,40 @@ class CounterReporter:
         self._due_ns = 0
         self._reported: dict[str, int] = {}
         self._units: dict[tuple[str, str], Totals[str]] = {}
-        # By outcome, which is kept so that its identity stays its own, and protocol.
-        self._flows: dict[tuple[int, int], tuple[Outcome, list[int]]] = {}
+        self._flows: Totals[tuple[Outcome, int]] = Totals()  # by outcome and protocol
+        self._denied: Totals[Outcome] = Totals()
 
     def judged(self, ruling: Ruling) -> None:
         """Count the flows of a ruling for the unit that judged them; before they are reported."""
-        key = (id(ruling.outcome), ruling.protocol)
-        known = self._flows.get(key)
-        if known is None:
-            if len(self._flows) >= _MAX_OUTCOMES:
-                self._settle()
-            known = self._flows[key] = (ruling.outcome, [0])
-        known[1][0] += ruling.count
+        if len(self._flows) >= _MAX_OUTCOMES:
+            self._settle()
+        self._flows[ruling.outcome, ruling.protocol] += ruling.count
+
+    def denied(self, outcomes: Iterable[Outcome]) -> None:
+        """Count packets of rejected flows for the units that judged those, by their outcomes."""
+        if len(self._denied) >= _MAX_OUTCOMES:
+            self._settle()
+        self._denied.update(outcomes)
 
     def _settle(self) -> None:
-        """Find out which counters the judged flows belong to."""
-        for (_, protocol), (outcome, (count,)) in self._flows.items():
-            key = (outcome.record.namespace, outcome.record.context_id)
-            unit = self._units.get(key)
-            if unit is None:
-                unit = self._units[key] = Totals()
+        """Find out which counters belong to the judged flows and to the denied packets."""
+        for (outcome, protocol), count in self._flows.items():
+            unit = self._unit(outcome)
             unit["flows_rejected" if outcome.denied else "flows_accepted"] += count
             name = _trireme_name(outcome, protocol)
             if name:
                 unit[name] += count
+        for outcome, count in self._denied.items():
+            self._unit(outcome)["REJECTEDPACKET"] += count
         self._flows.clear()
+        self._denied.clear()
+
+    def _unit(self, outcome: Outcome) -> Totals[str]:
+        key = (outcome.record.namespace, outcome.record.context_id)
+        unit = self._units.get(key)
+        if unit is None:
+            unit = self._units[key] = Totals()
+        return unit
 
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the reports, when it is time."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from trireme_collector.records import Record
+    from trireme_datapath.judgement import Outcome
     from trireme_datapath.kernel.marks import ConnectionMark
     from trireme_datapath.lanes import FastRow, Lane
     from trireme_datapath.policy import CompiledPolicy
@@ -312,13 +313,16 @@ class Engine:
         self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
     ) -> Decision:
         if decoded.fragment_offset_bytes:
-            denied = self._fragments.find(decoded, now_ns)
-            if denied is None:
+            known = self._fragments.find(decoded, now_ns)
+            if known is None:
                 return self._drop(packet, decoded, "fragment", now_ns)
-            return self._decide(packet, denied=denied)
-        decision, denied = self._judge_packet(packet, decoded, way, now_ns)
+            denied, outcome = known
+            return self._decide(packet, outcome, denied=denied)
+        decision, flow = self._judge_packet(packet, decoded, way, now_ns)
         if decoded.more_fragments:
-            self._fragments.keep(decoded, denied=denied, now_ns=now_ns)
+            outcome = None if flow is None else flow.ruling.outcome
+            denied = decision.verdict is Verdict.DROP if flow is None else flow.denied
+            self._fragments.keep(decoded, outcome, denied=denied, now_ns=now_ns)
         return decision
 
     def rule_of(self, packet: QueuedPacket) -> str:
@@ -381,7 +385,7 @@ class Engine:
 
     def _judge_packet(
         self, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int
-    ) -> tuple[Decision, bool]:
+    ) -> tuple[Decision, Flow | None]:
         protocol = decoded.protocol
         key = flow_key(decoded)
         flow = way.zone.table(protocol).get(key)
@@ -401,7 +405,7 @@ class Engine:
         if flow is None:
             opened = self._open_judged(packet, decoded, way, key, now_ns)
             if isinstance(opened, Decision):
-                return opened, opened.verdict is Verdict.DROP
+                return opened, None
             flow, record = opened
         flow.packets += 1
         flow.bytes += decoded.size_bytes
@@ -409,8 +413,9 @@ class Engine:
         records = () if record is None else (record,)
         if flow.revision < 0 and not flow.denied and core.dns is not None:
             core.dns.look(flow, decoded, packet.data, now_ns)
-            return Decision(verdict=Verdict.ACCEPT, records=records), False
-        return self._decide(packet, denied=flow.denied, records=records), flow.denied
+            return Decision(verdict=Verdict.ACCEPT, records=records), flow
+        outcome = flow.ruling.outcome
+        return self._decide(packet, outcome, denied=flow.denied, records=records), flow
 
     def _answered(self, decoded: Packet, way: Way, key: bytes, now_ns: int) -> Flow | None:
         """Find the flow that this packet is an answer to."""
@@ -429,10 +434,17 @@ class Engine:
         return flow
 
     def _decide(
-        self, packet: QueuedPacket, *, denied: bool, records: tuple[Record, ...] = ()
+        self,
+        packet: QueuedPacket,
+        outcome: Outcome | None,
+        *,
+        denied: bool,
+        records: tuple[Record, ...] = (),
     ) -> Decision:
         if denied:
             self.counters["packets_denied"] += 1
+            if outcome is not None and self._core.counting is not None:
+                self._core.counting.denied((outcome,))
             verdict, mark = self._core.denied_verdict(packet.mark)
             return Decision(verdict=verdict, mark=mark, records=records)
         mark = self._core.accepted_mark(packet.mark)
@@ -454,7 +466,7 @@ class Engine:
         if not isinstance(ruling, Ruling):
             if ruling:
                 self.counters["packets_unmatched_accepted"] += 1
-                return self._decide(packet, denied=False)
+                return self._decide(packet, None, denied=False)
             return self._drop(packet, decoded, FlowDropReason.INVALID_CONTEXT, now_ns)
         ruling.add(key, decoded.size_bytes, decoded.tcp_flags, now_ns)
         origin = self._core.origin(packet, forward=forward)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from trireme_datapath.judgement import Outcome
     from trireme_datapath.packet import Packet
 
 __all__ = ["FragmentTable"]
@@ -28,25 +29,25 @@ class FragmentTable:
     def __init__(self, max_datagrams: int) -> None:
         """Start empty."""
         self._max = max_datagrams
-        self._verdicts: dict[_Key, tuple[bool, int]] = {}
+        self._verdicts: dict[_Key, tuple[bool, Outcome | None, int]] = {}
 
     def clear(self) -> None:
         """Forget all, because the policy changed."""
         self._verdicts.clear()
 
-    def keep(self, packet: Packet, *, denied: bool, now_ns: int) -> None:
-        """Remember what was decided about a first fragment."""
+    def keep(self, packet: Packet, outcome: Outcome | None, *, denied: bool, now_ns: int) -> None:
+        """Remember what was decided about a first fragment, and by which outcome, if by any."""
         if len(self._verdicts) >= self._max:
             kept = list(self._verdicts.items())[self._max // 2 :]
             self._verdicts = dict(kept)
-        self._verdicts[_key(packet)] = (denied, now_ns)
+        self._verdicts[_key(packet)] = (denied, outcome, now_ns)
 
-    def find(self, packet: Packet, now_ns: int) -> bool | None:
-        """Say whether the datagram of a later fragment is denied; None when nobody knows."""
+    def find(self, packet: Packet, now_ns: int) -> tuple[bool, Outcome | None] | None:
+        """Say if the datagram of a later fragment is denied, and by what; None: nobody knows."""
         known = self._verdicts.get(_key(packet))
-        if known is None or now_ns - known[1] > _TIMEOUT_NS:
+        if known is None or now_ns - known[2] > _TIMEOUT_NS:
             return None
-        return known[0]
+        return known[:2]
 
 
 def _key(packet: Packet) -> _Key:

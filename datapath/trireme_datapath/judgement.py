@@ -73,10 +73,11 @@ class FlowTuple(Struct, frozen=True, gc=False):
     icmp_code: int = 0
 
 
-class Outcome(Struct, frozen=True, kw_only=True, gc=False):
+class Outcome(Struct, frozen=True, kw_only=True, gc=False, eq=False):
     """What was decided, and all that a record says about it but addresses and ports.
 
-    Flows with the same answer, unit, peer and interface share one.
+    Flows with the same answer, unit, peer and interface share one. Two are the same only if they
+    are one object, so that things can be counted by it.
 
     Attributes:
         denied: Whether the packets are dropped.

@@ -6,12 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from scapy.layers import inet as scapy
 
 from tests.datapath.test_engine import POLICY
 from trireme_collector.records import CounterReport
+from trireme_datapath.backends.fake import Door, FakeBackend
 from trireme_datapath.backends.netlink import QueueStatistics
 from trireme_datapath.counters import AGENT_COUNTERS, TRIREME_COUNTERS, queue_totals
 from trireme_datapath.engine import Engine
+from trireme_datapath.packets import QueuedPacket
 from trireme_datapath.policy import compile_policy, parse_policy
 from trireme_datapath.testing import SECOND_NS, START_NS, craft
 
@@ -80,7 +83,8 @@ def test_judgements_have_the_names_of_trireme(line: str, name: str) -> None:
     counted = reports(engine.take_last_records(START_NS))
     unit = next(value for key, value in counted.items() if key)
     ours = "flows_accepted" if "PROCESSED" in name else "flows_rejected"
-    assert unit == {name: 1, ours: 1}
+    rejected = {} if ours == "flows_accepted" else {"REJECTEDPACKET": 1}
+    assert unit == {name: 1, ours: 1, **rejected}
 
 
 def test_reports_come_every_half_minute_and_say_what_is_new() -> None:
@@ -122,6 +126,36 @@ def test_reports_add_up_to_the_totals() -> None:
     assert engine.counters.items() <= total.items()
     assert total["REJECTEDPACKET"] == engine.counters["packets_denied"] > 0
     assert total["CONTEXTNOTFOUND"] == 8
+
+
+@pytest.mark.parametrize("door", list(Door))
+def test_a_unit_has_its_own_denied_packets(door: Door) -> None:
+    engine = engine_of()
+    lines = [
+        *["tcp 192.0.2.1:4000 > 10.0.0.2:81"] * 4,
+        *["udp 192.0.2.1:4000 > 10.0.0.2:54"] * 3,
+        *["tcp 192.0.2.1:4000 > 10.0.0.3:5432"] * 2,
+        "tcp 192.0.2.1:4001 > 10.0.0.2:80",
+        "tcp 172.16.0.1:1 > 172.16.0.2:2",
+    ]
+    FakeBackend(engine, [craft(line).data for line in lines], door=door).drain_all(START_NS)
+    counted = reports(engine.take_last_records(START_NS))
+    assert counted["ctx-web"]["REJECTEDPACKET"] == 7
+    assert counted["ctx-db"]["REJECTEDPACKET"] == 2
+    assert counted[""]["REJECTEDPACKET"] == engine.counters["packets_denied"] == 9
+
+
+def test_later_fragments_count_for_the_unit_of_the_first() -> None:
+    engine = engine_of()
+    for fragment in scapy.fragment(
+        scapy.IP(src="192.0.2.1", dst="10.0.0.2", id=7) / scapy.UDP(dport=54) / bytes(64), 32
+    ):
+        engine.receive(QueuedPacket(data=bytes(fragment)), START_NS)
+    assert reports(engine.take_last_records(START_NS))["ctx-web"] == {
+        "REJECTEDPACKET": 3,
+        "UDPSYNDROPPEDPOLICY": 1,
+        "flows_rejected": 1,
+    }
 
 
 def test_the_numbers_of_the_kernel_are_in_the_report_on_nobody() -> None:
