@@ -83,6 +83,18 @@ class Intake:
         except Exception as error:  # noqa: BLE001  the caller judges packets and must go on
             self._refuse(error)
 
+    def collect_flow_events(self, records: Sequence[FlowRecord]) -> None:
+        """Take flows in their order: the same as one by one, for less."""
+        flows: list[FlowRecord] = []
+        with self._aggregator_lock:
+            add = self._aggregator.add
+            for record in records:
+                try:
+                    flows += (record,) if self._closing else add(record)
+                except Exception as error:  # noqa: BLE001  one malformed flow must cost one flow
+                    self._refuse(error)
+        self._emit_all(flows)
+
     def collect_container_event(self, record: ContainerRecord) -> None:
         """Take a container that came, changed or went."""
         self._collect(record)

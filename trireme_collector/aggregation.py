@@ -88,6 +88,9 @@ class FlowAggregator:
             The flows that have to leave now: the oldest ones when the table is full, the
             record itself when there is no window, mostly none.
         """
+        if not self._window_ns:  # nothing ever waits
+            self.received += 1
+            return (record if record.count else replace(record, count=1),)
         key = self._key_of(record)
         table = self._table
         first = table.get(key)
@@ -99,8 +102,6 @@ class FlowAggregator:
         if not record.count:
             record = replace(record, count=1)
         self.received += 1
-        if not self._window_ns:
-            return (record,)
         left: Sequence[FlowRecord] = ()
         if len(table) >= self._max_keys:
             left = self._evict()

@@ -7,17 +7,19 @@ import selectors
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from trireme_collector.cli.errors import exit_code_of
-from trireme_collector.control import HealthStatus
 from trireme_collector.errors import ConfigError, DeliveryError, TriremeError
 from trireme_collector.exit_codes import ExitCode
+from trireme_collector.records import FlowRecord
 from trireme_datapath.agent import OutputError, load_agent_config
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._services import AgentServices
+from trireme_datapath.agent._status import health_statuses
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import QueueStatistics
 from trireme_datapath.loop import dispatch
@@ -176,10 +178,22 @@ class CollectorProcess:
             if records is None:
                 return False
             self._services.note_lost(receiver.lost - before)
-            for record in records:
-                self._hand_on(record)
+            self._hand_on_all(records)
             self._board.take(slot, receiver.taken, receiver.lost)
         return True
+
+    def _hand_on_all(self, records: list[Record]) -> None:
+        """Hand records on in their order; flows together, where nobody wants to see each."""
+        if self._collector is not self._pipeline:
+            for record in records:
+                self._hand_on(record)
+            return
+        for kind, group in groupby(records, type):
+            if kind is FlowRecord:
+                self._pipeline.collect_flow_events(cast("list[FlowRecord]", list(group)))
+            else:
+                for record in group:
+                    self._hand_on(record)
 
     def _hand_on(self, record: Record) -> None:
         # The pipeline never raises, and what stands before it neither.
@@ -208,10 +222,7 @@ class CollectorProcess:
             self._watch.start(self._datapath)
 
     def _tell(self, message: Tell) -> None:
-        checks = tuple(
-            HealthStatus(name=one.name, ok=one.ok, detail=one.detail, vital=one.vital)
-            for one in self._watch.health()
-        )
+        checks = health_statuses(self._watch.spools.health())
         status = self._pipeline.status()
         self._channel.send(Told(request=message.request, status=status, health=checks))
 

@@ -75,6 +75,10 @@ if TYPE_CHECKING:
 __all__ = ["Enforcer", "run_enforcer"]
 
 _TURN_SECONDS: Final = 0.5
+# Records wait for others for so long: each time that some are handed over costs as much as
+# several records, here and where they are taken.
+_GATHER_NS: Final = 50_000_000
+_GATHERED: Final = 1_000  # so many wait for no others
 _SECOND_NS: Final = 1_000_000_000
 _WAKES: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
@@ -116,7 +120,8 @@ class Enforcer:
         self._told: dict[str, int] = {}
         self._told_names: set[LearnedName] = set()
         self._answers_seen = self._next_names_ns = 0
-        self._next_turn_ns = 0
+        self._gathered: list[Record] = []
+        self._next_turn_ns = self._next_records_ns = 0
         self._clock_watch = ClockWatch()
         self._active = self._ending = False
 
@@ -127,7 +132,8 @@ class Enforcer:
             OSError: A socket is of no use any more.
         """
         while not (self._ending or self._channel.ended):
-            descriptors = [one for one, _ in self._epoll.poll(_TURN_SECONDS)]
+            patience = _GATHER_NS / _SECOND_NS if self._gathered else _TURN_SECONDS
+            descriptors = [one for one, _ in self._epoll.poll(patience)]
             if self._engine is not None and self._active:
                 self._turn(self._engine, descriptors)
             if self._channel.fileno() in descriptors:
@@ -143,7 +149,7 @@ class Enforcer:
         jump_ns = self._clock_watch.turn(now_ns)
         if jump_ns:
             engine.shift_clock(jump_ns)
-        records: list[Record] = []
+        records = self._gathered
         busy = False
         tracker = self._tracker
         # The ends of connections first: a packet may begin one anew.
@@ -159,17 +165,25 @@ class Enforcer:
             if tracker is not None:
                 tracker.tick(now_ns)
             records += engine.take_records(now_ns)
-        if records and self._sender is not None:
-            self._sender.put(records)
+        if len(records) >= _GATHERED or (records and beat_ns >= self._next_records_ns):
+            self._next_records_ns = beat_ns + _GATHER_NS
+            self._send_records()
         self._write_board()
         if self._feed is not None:
             self._feed.turn()
-        if engine.counters["dns_answers"] != self._answers_seen and beat_ns >= self._next_names_ns:
+        # In a Counter, what was never counted is slow to look up with brackets.
+        answers = engine.counters.get("dns_answers", 0)
+        if answers != self._answers_seen and beat_ns >= self._next_names_ns:
             self._next_names_ns = beat_ns + _NAMES_NS
             self._tell_names(engine)
         if due:
             self._next_turn_ns = beat_ns + _SECOND_NS
             self._tell_counters(engine)
+
+    def _send_records(self) -> None:
+        records, self._gathered = self._gathered, []
+        if records and self._sender is not None:
+            self._sender.put(records)
 
     def _write_board(self) -> None:
         board, sender, engine = self._board, self._sender, self._engine
@@ -457,8 +471,8 @@ class Enforcer:
             if order.drain:
                 # What waits was sent by somebody: it is judged once more before the queue goes.
                 self._turn(engine, list(self._backends))
-            if self._sender is not None:
-                self._sender.put(engine.take_last_records(time.time_ns()))
+            self._gathered += engine.take_last_records(time.time_ns())
+            self._send_records()
             self._write_board()
         if self._feed is not None:
             self._feed.close()
