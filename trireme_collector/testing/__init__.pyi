@@ -30,10 +30,14 @@ from trireme_datapath.testing import FakeQueue as FakeQueue
 from trireme_datapath.testing import FakeVerdict as FakeVerdict
 from trireme_datapath.testing import FlowError as FlowError
 from trireme_datapath.testing import PlayScript as PlayScript
+from trireme_datapath.testing import PolicyTestCase as PolicyTestCase
+from trireme_datapath.testing import PolicyTestReport as PolicyTestReport
+from trireme_datapath.testing import PolicyTestResult as PolicyTestResult
 from trireme_datapath.testing import ScriptError as ScriptError
 from trireme_datapath.testing import assert_allows as assert_allows
 from trireme_datapath.testing import assert_denies as assert_denies
 from trireme_datapath.testing import craft as craft
 from trireme_datapath.testing import explain_flow as explain_flow
 from trireme_datapath.testing import play as play
+from trireme_datapath.testing import run_policy_tests as run_policy_tests
 from trireme_datapath.testing import tell as tell

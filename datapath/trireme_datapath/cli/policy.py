@@ -1,4 +1,4 @@
-"""`trireme-collector policy`: check a policy file, or ask it about a flow."""
+"""`trireme-collector policy`: check a policy file, ask it about a flow, or test it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trireme_collector.cli.output import json_option, print_json, printable
+from trireme_datapath.cli._policy_test import test
 
 if TYPE_CHECKING:
     from trireme_datapath.judgement import FlowTuple
@@ -19,7 +20,10 @@ _DEFAULT_ICMP = "echo-request"
 
 @click.group()
 def policy() -> None:
-    """Check a policy file, or explain what it does with a flow."""
+    """Check a policy file, explain what it does with a flow, or test it."""
+
+
+policy.add_command(test)
 
 
 @policy.command()

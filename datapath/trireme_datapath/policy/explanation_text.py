@@ -28,6 +28,7 @@ def explanation_lines(
     found: Explanation,
     *,
     show_all: bool = False,
+    show_record: bool = True,
     paint: Callable[[str], str] = str,
 ) -> list[str]:
     """Tell what happens to a flow, which rule decides, and what the record would say.
@@ -35,6 +36,7 @@ def explanation_lines(
     Args:
         found: The explanation.
         show_all: Whether to name the rules that do not match, too.
+        show_record: Whether to say what the record would say.
         paint: Colours an action.
     """
     lines = [
@@ -43,7 +45,7 @@ def explanation_lines(
     ]
     for judgement in found.judgements:
         lines.extend(_judgement_lines(judgement, paint, show_all=show_all))
-    if found.record is not None:
+    if found.record is not None and show_record:
         record = found.record
         shown = {
             "action": record.action,

@@ -10,6 +10,12 @@ from trireme_datapath.testing._assertions import assert_allows, assert_denies, e
 from trireme_datapath.testing._crafting import ScriptError, craft
 from trireme_datapath.testing._flow_text import FlowError
 from trireme_datapath.testing._policies import PolicySource
+from trireme_datapath.testing._policy_tests import (
+    PolicyTestCase,
+    PolicyTestReport,
+    PolicyTestResult,
+    run_policy_tests,
+)
 from trireme_datapath.testing._queue import FakeQueue
 from trireme_datapath.testing._script import SECOND_NS, START_NS, PlayScript, play
 from trireme_datapath.testing._script_records import tell
@@ -23,11 +29,15 @@ __all__ = [
     "FlowError",
     "PlayScript",
     "PolicySource",
+    "PolicyTestCase",
+    "PolicyTestReport",
+    "PolicyTestResult",
     "ScriptError",
     "assert_allows",
     "assert_denies",
     "craft",
     "explain_flow",
     "play",
+    "run_policy_tests",
     "tell",
 ]

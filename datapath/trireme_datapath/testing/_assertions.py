@@ -133,7 +133,7 @@ def _check(
         found = explain_flow(ready, flow, unit=unit, direction=direction)
         said = complaint(found, allowed=allowed, by=by, reason=reason)
         if said:
-            lines = explanation_lines(found, show_all=True)
+            lines = explanation_lines(found, show_all=True, show_record=False)
             wrong.append("\n".join([f"{flow}: {said}", *(f"  {line}" for line in lines)]))
     if wrong:
         raise AssertionError("\n".join(wrong))

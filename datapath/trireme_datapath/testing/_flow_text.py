@@ -26,7 +26,21 @@ _NOBODY: Final = {
 
 
 class FlowError(ValueError):
-    """A flow cannot be read, or the policy does not know what it names."""
+    """A flow cannot be read, or the policy does not know what it names.
+
+    Attributes:
+        expected: What would be right.
+        found: What stands there.
+        nearest: What was probably meant, or empty.
+    """
+
+    def __init__(self, expected: str, found: str, nearest: str = "") -> None:
+        """Put the message together."""
+        hint = f" (did you mean {nearest}?)" if nearest else ""
+        super().__init__(f"expected {expected}; found {found}{hint}")
+        self.expected = expected
+        self.found = found
+        self.nearest = nearest
 
 
 class StatedFlow(NamedTuple):
@@ -72,13 +86,13 @@ def read_flow(text: str, policy: Policy) -> StatedFlow:
         head, _, protocol_text = server_text.strip().rpartition("/")
         kind_text = ""
     if not (arrow and client_text.strip() and head and protocol_text):
-        raise FlowError(f"expected {_FORM}; found {text!r}")
+        raise FlowError(_FORM, repr(text))
     protocol = _protocol(protocol_text)
     has_ports = protocol in spell.PORT_PROTOCOLS
     server_text, port = _split_port(head, text, known=_known(policy), required=has_ports)
     client_text, client_port = _split_port(client_text.strip(), text, known=_known(policy))
     if not has_ports and (port is not None or client_port is not None):
-        raise FlowError(f"{spell.protocol_name(protocol)} has no ports; found {text!r}")
+        raise FlowError(f"no port with {spell.protocol_name(protocol)}", repr(text))
     client = _end(client_text, policy, may_be_dns=False)
     server = _end(server_text, policy, may_be_dns=True)
     source, destination = _addresses(client, server, policy, protocol, text)
@@ -95,7 +109,7 @@ def read_flow(text: str, policy: Policy) -> StatedFlow:
         try:
             kind = spell.parse_icmp(kind_text or "echo-request", protocol)
         except Unfit as unfit:
-            raise FlowError(_unfit(unfit, text)) from unfit
+            raise _unfit(unfit, text) from unfit
         flow = FlowTuple(
             source=source,
             destination=destination,
@@ -114,9 +128,9 @@ def _protocol(text: str) -> int:
     try:
         number = spell.parse_protocol(int(text) if text.isascii() and text.isdigit() else text)
     except Unfit as unfit:
-        raise FlowError(_unfit(unfit, text)) from unfit
+        raise _unfit(unfit, text) from unfit
     if number is None:
-        raise FlowError("a flow has one protocol, not any")
+        raise FlowError("the one protocol of the flow", repr(text))
     return number
 
 
@@ -130,17 +144,17 @@ def _split_port(
     if text.startswith("["):
         name, bracket, port = text[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            raise FlowError(f"expected [ADDRESS]:PORT; found {text!r}")
+            raise FlowError("[ADDRESS]:PORT", repr(text))
         port = port[1:]
     elif text.count(":") == 1 or text.rpartition(":")[0] in known:
         name, _, port = text.rpartition(":")
     if port:
         if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
-            raise FlowError(f"expected a port from 0 to 65535 after {name}; found {port!r}")
+            raise FlowError(f"a port from 0 to 65535 after {name}", repr(port))
         return name.strip(), int(port)
     if required:
         near = " ([ADDRESS]:PORT for IPv6)" if ":" in text else ""
-        raise FlowError(f"expected a port after the server{near}; found {whole!r}")
+        raise FlowError(f"a port after the server{near}", repr(whole))
     return name.strip(), None
 
 
@@ -172,8 +186,9 @@ def _end(text: str, policy: Policy, *, may_be_dns: bool) -> _End:
     if may_be_dns and "." in text:
         return _End(None, name=_dns_name(text))
     near = nearest(text, sorted(_known(policy)))
-    hint = f" (did you mean {near}?)" if near else ""
-    raise FlowError(f"the policy has no unit, peer or network {text!r}{hint}")
+    raise FlowError(
+        "an address, or a unit, a peer or a network of the policy", repr(text), near or ""
+    )
 
 
 def _addresses(
@@ -187,7 +202,7 @@ def _addresses(
     if len(source) != len(destination):
         source, destination = _same_family(client, server, policy, source, destination)
     if len(source) != len(destination):
-        raise FlowError(f"one end has IPv4 and the other IPv6; found {text!r}")
+        raise FlowError("both ends of IPv4, or both of IPv6", repr(text))
     return source, destination
 
 
@@ -231,9 +246,9 @@ def _address(text: str) -> bytes:
     try:
         prefix = spell.parse_prefix(text)
     except Unfit as unfit:
-        raise FlowError(_unfit(unfit, text)) from unfit
+        raise _unfit(unfit, text) from unfit
     if not prefix.is_host:
-        raise FlowError(f"one address is needed, not the network {text}")
+        raise FlowError("one address", f"the network {text}")
     return prefix.network
 
 
@@ -241,13 +256,11 @@ def _dns_name(text: str) -> str:
     try:
         name = spell.parse_dns_name(text)
     except Unfit as unfit:
-        raise FlowError(_unfit(unfit, text)) from unfit
+        raise _unfit(unfit, text) from unfit
     if name.startswith("*"):
-        raise FlowError(f"a flow goes to one name, not to {text}")
+        raise FlowError("one name, as a flow goes to one", repr(text))
     return name
 
 
-def _unfit(unfit: Unfit, text: str) -> str:
-    found = unfit.found or repr(text)
-    hint = f" (did you mean {unfit.nearest}?)" if unfit.nearest else ""
-    return f"expected {unfit.expected}; found {found}{hint}"
+def _unfit(unfit: Unfit, text: str) -> FlowError:
+    return FlowError(unfit.expected, unfit.found or repr(text), unfit.nearest)

@@ -86,7 +86,7 @@ def read_script(script: str) -> list[ScriptLine]:
 
 def _read(number: int, line: str, names: dict[str, str]) -> Iterator[ScriptLine]:
     left, arrow, right = (part.strip() for part in line.partition("->"))
-    word, _, rest = left.partition(" ")
+    word, rest = (*left.split(None, 1), "", "")[:2]
     if word == "wait":
         seconds = _SECONDS.fullmatch(rest.strip())
         if seconds is None:
