@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
@@ -179,6 +179,12 @@ PACKETS: dict[str, Packet] = {
     "later": IP(src="10.1.2.3", dst="192.0.2.2", frag=3, proto=17) / Raw(b"\0\x35" * 20),
     "options": IP(src="10.9.2.3", dst="192.0.2.2", options=b"\x01" * 8) / TCP(sport=7, dport=443),
     "vlan": Dot1Q(vlan=7) / IP(src="10.1.2.3", dst="192.0.2.2") / TCP(sport=40000, dport=443),
+    "vlan6": Dot1Q(vlan=7) / IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=4, dport=443),
+    "provider": Dot1AD(vlan=9)
+    / Dot1Q(vlan=7)
+    / IP(src="10.1.2.3", dst="192.0.2.2")
+    / TCP(dport=443),
+    "tags6": Dot1Q(vlan=9) / Dot1Q(vlan=7) / IPv6(src="2001:db8::1", dst="::2") / TCP(dport=443),
     "web6": IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=40000, dport=443),
     "headers": IPv6(src="2001:db8::1", dst="2001:db8::2")
     / IPv6ExtHdrDestOpt()
@@ -280,10 +286,42 @@ def test_vlan_tags_come_back(lab: Lab, record: Callable[..., Recording]) -> None
     active = recording.start(
         build_filter("10.1.2.3/32", "0.0.0.0/0", 0, 443), max_capture_length=50
     )
-    send_frames(lab, [frame(PACKETS["vlan"]), frame(PACKETS["web"])])
+    send_frames(lab, [frame(PACKETS[name]) for name in ("vlan", "web", "provider")])
     path = recording.finish(active)
-    rows = tshark(path, "vlan.id", "ip.src", "frame.len", "frame.cap_len")
-    assert rows == [["7", "10.1.2.3", "58", "50"], ["", "10.1.2.3", "54", "50"]]
+    rows = tshark(
+        path, "eth.type", "vlan.id", "ieee8021ad.id", "ip.src", "frame.len", "frame.cap_len"
+    )
+    assert rows == [
+        ["0x8100", "7", "", "10.1.2.3", "58", "50"],
+        ["0x0800", "", "", "10.1.2.3", "54", "50"],
+        ["0x88a8", "7", "9", "10.1.2.3", "62", "50"],
+    ]
+
+
+def test_tags_that_leave_are_seen_like_those_that_come(
+    lab: Lab, record: Callable[..., Recording]
+) -> None:
+    """At the sender's end the tags are in the frame, at the other the kernel took one out."""
+    recording = record()
+    names = ("vlan", "vlan6", "provider", "tags6")
+    filters = (build_filter("10.1.2.3/32", "0.0.0.0/0", 0, 443), WEB6)
+    request = RecordingRequest(include=filters, interfaces=("eth0",), max_capture_length=1514)
+    there = lab.client.call(lambda: open_source(recording.recorder.config, request))
+    try:
+        active = recording.start(*filters, max_capture_length=1514)
+        frames = [frame(PACKETS[name]) for name in names]
+        send_frames(lab, frames)
+        sent: list[bytes] = []
+        wait_for(lambda: sent.extend(_taken(there)) or len(sent) >= len(frames))
+    finally:
+        there.close()
+    assert sent == frames
+    content = Path(recording.finish(active)).read_bytes()
+    assert all(data in content for data in frames)
+
+
+def _taken(source: PacketSource) -> list[bytes]:
+    return [one[4] for batch in source.read(0.1) for one in batch.frames]
 
 
 def test_limits_hold_on_a_real_interface(lab: Lab, record: Callable[..., Recording]) -> None:

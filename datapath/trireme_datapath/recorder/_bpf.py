@@ -11,7 +11,7 @@ import enum
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trireme_datapath.recorder._matcher import IPV4_TYPE, IPV6_TYPE, VLAN_TYPES
+from trireme_datapath.recorder._matcher import IPV4_TYPE, IPV6_TYPE, MAX_TAGS, VLAN_TYPES
 from trireme_datapath.recorder.filters import PORT_PROTOCOLS
 
 if TYPE_CHECKING:
@@ -143,18 +143,28 @@ def _preamble(link: Link, *, loopback: bool) -> list[Instruction]:
     else:
         start = 0
         code.append(Instruction(_LD_W_ABS, 0, 0, _AD_PROTOCOL))
+    return [*code, *_step_over_tags(start)]
+
+
+def _step_over_tags(start: int) -> list[Instruction]:
+    """With a type in A, step over tags; X keeps where the network header begins."""
     tags = sorted(VLAN_TYPES)
-    code += [
-        # X keeps the start; the jumps lead to the tagged form or over it.
-        *[Instruction(_JEQ, len(tags) - index + 1, 0, tag) for index, tag in enumerate(tags)],
-        Instruction(_LDX_IMM, 0, 0, start),
-        Instruction(_JA, 0, 0, 2),
-        Instruction(_LD_H_ABS, 0, 0, start + 2),
-        Instruction(_LDX_IMM, 0, 0, start + 4),
+    # For each tag: is it one, then load the type behind it; if not, note the start and leave.
+    step = len(tags) + 3
+    code: list[Instruction] = []
+    for number in range(MAX_TAGS):
+        code += [
+            *[Instruction(_JEQ, len(tags) - index + 1, 0, tag) for index, tag in enumerate(tags)],
+            Instruction(_LDX_IMM, 0, 0, start + 4 * number),
+            Instruction(_JA, 0, 0, step * (MAX_TAGS - number) - len(tags) - 1),
+            Instruction(_LD_H_ABS, 0, 0, start + 4 * number + 2),
+        ]
+    return [
+        *code,
+        Instruction(_LDX_IMM, 0, 0, start + 4 * MAX_TAGS),
         Instruction(_ST, 0, 0, _TYPE_SLOT),
         Instruction(0x03, 0, 0, _START_SLOT),  # STX
     ]
-    return code
 
 
 def _block(one: CaptureFilter, capture_bytes: int) -> list[Instruction]:

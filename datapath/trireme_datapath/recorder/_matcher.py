@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
     from trireme_datapath.recorder.filters import CaptureFilter
 
-__all__ = ["IPV4_TYPE", "IPV6_TYPE", "VLAN_TYPES", "compile_matcher", "network_start"]
+__all__ = ["IPV4_TYPE", "IPV6_TYPE", "MAX_TAGS", "VLAN_TYPES", "compile_matcher", "network_start"]
 
 IPV4_TYPE: Final = 0x0800
 IPV6_TYPE: Final = 0x86DD
 VLAN_TYPES: Final = frozenset({0x8100, 0x88A8, 0x9100})
+MAX_TAGS: Final = 2
+"""VLAN tags that a frame may have: one of a customer in one of a provider (IEEE 802.1ad)."""
 
 _ETHERNET_BYTES: Final = 14
 _TAG_BYTES: Final = 4
@@ -39,21 +41,20 @@ _read_type = Struct(">H").unpack_from
 _Row = tuple[int, int, int, int, int, int, int]
 
 
-def network_start(frame: bytes) -> tuple[int, int]:
+def network_start(frame: bytes, max_tags: int = MAX_TAGS) -> tuple[int, int]:
     """Tell where the network header of an Ethernet frame begins, and its EtherType.
 
-    One VLAN tag is stepped over. A frame that is too short has the type 0.
+    So many VLAN tags are stepped over. A frame that is too short, or has more, has the type 0.
     """
-    if len(frame) < _ETHERNET_BYTES:
-        return len(frame), 0
-    (kind,) = _read_type(frame, _ETHERNET_BYTES - 2)
-    if kind not in VLAN_TYPES:
-        return _ETHERNET_BYTES, kind
-    start = _ETHERNET_BYTES + _TAG_BYTES
-    if len(frame) < start:
-        return len(frame), 0
-    (kind,) = _read_type(frame, start - 2)
-    return start, kind
+    start = _ETHERNET_BYTES
+    for _ in range(max_tags + 1):
+        if len(frame) < start:
+            return len(frame), 0
+        (kind,) = _read_type(frame, start - 2)
+        if kind not in VLAN_TYPES:
+            return start, kind
+        start += _TAG_BYTES
+    return len(frame), 0
 
 
 def compile_matcher(filters: Iterable[CaptureFilter]) -> Callable[[bytes | memoryview, int], bool]:

@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Final
 
 from trireme_datapath.recorder._bpf import REJECT_ALL, Link, Program, compile_bpf
 from trireme_datapath.recorder._errors import RecorderError, Refusal
-from trireme_datapath.recorder._matcher import IPV6_TYPE, compile_matcher, network_start
+from trireme_datapath.recorder._matcher import (
+    IPV6_TYPE,
+    MAX_TAGS,
+    compile_matcher,
+    network_start,
+)
 from trireme_datapath.recorder._source import Batch
 from trireme_datapath.recorder.capture_formats import CaptureInterface, LinkType
 
@@ -199,7 +204,8 @@ class InterfaceTap:
         matches = self._matches
         if matches is None:
             return True
-        start, kind = network_start(data) if self._ethernet else (0, IPV6_TYPE)
+        # One tag more than the program saw: that which the kernel had taken out.
+        start, kind = network_start(data, MAX_TAGS + 1) if self._ethernet else (0, IPV6_TYPE)
         # Whatever is no IPv6 was decided by the kernel; the matcher says the same of it.
         return matches(data, start) if kind else False
 

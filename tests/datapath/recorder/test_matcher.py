@@ -26,12 +26,14 @@ from trireme_datapath.recorder._matcher import IPV4_TYPE, compile_matcher, netwo
 ANY4, ANY6 = "0.0.0.0/0", "::/0"
 
 
-def frame(packet: Packet, *, vlan: bool = False) -> bytes:
+def frame(packet: Packet, *, vlan: int = 0) -> bytes:
     head = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-    return bytes(head / Dot1Q(vlan=7) / packet if vlan else head / packet)
+    for number in range(vlan):
+        head /= Dot1Q(vlan=7 + number)
+    return bytes(head / packet)
 
 
-def fits(packet: Packet, *filters: CaptureFilter, vlan: bool = False) -> bool:
+def fits(packet: Packet, *filters: CaptureFilter, vlan: int = 0) -> bool:
     """Ask the matcher and the program; where the program is exact, both have to say the same."""
     data = frame(packet, vlan=vlan)
     start, kind = network_start(data)
@@ -46,6 +48,14 @@ def fits(packet: Packet, *filters: CaptureFilter, vlan: bool = False) -> bool:
     cut = compile_bpf(filters, Link.NETWORK, 96)
     assert (run(cut.instructions, bare, protocol=kind) > 0) == (wanted > 0)
     return found
+
+
+def test_a_third_tag_is_none_of_ours() -> None:
+    data = frame(WEB, vlan=3)
+    assert network_start(data) == (len(data), 0)
+    assert network_start(data, 3)[1] == IPV4_TYPE
+    any_packet = build_filter(ANY4, ANY4)
+    assert run(compile_bpf([any_packet], Link.ETHERNET, 96).instructions, data, protocol=0) == 0
 
 
 WEB = IP(src="10.1.2.3", dst="192.0.2.1") / TCP(sport=40000, dport=443)
@@ -63,8 +73,8 @@ FIRST = IPv6(src="::1", dst="::2") / IPv6ExtHdrFragment(m=1, nh=17) / UDP(sport=
 LATER = IPv6(src="::1", dst="::2") / IPv6ExtHdrFragment(offset=9, nh=17) / UDP(sport=5, dport=6)
 
 
-@pytest.mark.parametrize("vlan", [False, True])
-def test_all_parts_must_fit(vlan: bool) -> None:
+@pytest.mark.parametrize("vlan", [0, 1, 2])
+def test_all_parts_must_fit(vlan: int) -> None:
     for good in (
         build_filter(ANY4, ANY4),
         build_filter("10.0.0.0/8", "192.0.2.1/32", 40000, 443, 6),
@@ -214,9 +224,9 @@ def oracle(packet: Packet, one: CaptureFilter) -> bool:
     return one.source_port in {0, layer.sport} and one.destination_port in {0, layer.dport}
 
 
-@given(packets(), st.lists(capture_filters(), min_size=1, max_size=4), st.booleans())
+@given(packets(), st.lists(capture_filters(), min_size=1, max_size=4), st.integers(0, 2))
 def test_matcher_program_and_oracle_agree(
-    packet: Packet, filters: list[CaptureFilter], vlan: bool
+    packet: Packet, filters: list[CaptureFilter], vlan: int
 ) -> None:
     # scapy gives data without a layer the protocol 0: hop-by-hop options, which it is not.
     built = packet.__class__(bytes(packet))
