@@ -13,6 +13,7 @@ import pytest
 
 from trireme_collector import hookspecs
 from trireme_collector.exit_codes import ExitCode
+from trireme_datapath.agent import load_agent_config
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -123,6 +124,29 @@ def test_every_command_can_print_json() -> None:
         if not any("--json" in words for words in spellings(command))
     ]
     assert without == []
+
+
+MODULES = {"http": "httpx2", "kafka": "confluent_kafka", "loki": "cramjam", "otlp": "httpx2"}
+SHOWN = re.findall(
+    r"^:caption: (\w+)\.toml\n\n(\[collectors.+?)^```$",
+    page("how-to/send-records.md"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def test_every_collector_is_shown() -> None:
+    plugins = {path.stem.partition("-")[2] for path in (DOCS / "reference").glob("collectors-*.md")}
+    assert {name for name, _ in SHOWN} - {"filter"} == plugins
+
+
+@pytest.mark.parametrize(("name", "text"), SHOWN, ids=[name for name, _ in SHOWN])
+def test_what_is_shown_of_a_collector_is_sound(name: str, text: str, tmp_path: Path) -> None:
+    if name in MODULES:
+        pytest.importorskip(MODULES[name], reason="it needs an extra")
+    (tmp_path / "policy.toml").write_text("version = 1\n", encoding="utf-8")
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[datapath]\npolicy = "policy.toml"\n{text}', encoding="utf-8")
+    assert len(load_agent_config(config).settings.collectors) == text.count("[collectors.")
 
 
 def test_every_page_is_reachable() -> None:
