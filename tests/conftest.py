@@ -38,8 +38,9 @@ _TESTS = Path(__file__).parent
 # found before the tree, so that the tests of a wheel test the wheel.
 sys.path.append(str(_TESTS.parent))
 
-# Tests with this mark need more than Python: they run when the mark or their path is named.
-_LIVE = "live"
+# Tests with these marks need more than Python, or long: they run when the mark or their path, which
+# has the same name, is named.
+_ON_REQUEST = ("live", "outside")
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +50,9 @@ def _log_as_the_library_leaves_it() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def _live_is_named(config: pytest.Config) -> bool:
-    directory = _TESTS / _LIVE
-    if _LIVE in config.getoption("markexpr"):
+def _is_named(mark: str, config: pytest.Config) -> bool:
+    directory = _TESTS / mark
+    if mark in config.getoption("markexpr"):
         return True
     for argument in config.invocation_params.args:
         path = Path(str(argument).partition("::")[0])
@@ -63,9 +64,9 @@ def _live_is_named(config: pytest.Config) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that run only on request, unless they were requested."""
-    if _live_is_named(config):
-        return
-    left_out = [item for item in items if item.get_closest_marker(_LIVE)]
+    waiting = {mark for mark in _ON_REQUEST if not _is_named(mark, config)}
+    left_out = [item for item in items if any(map(item.get_closest_marker, waiting))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker(_LIVE)]
+        gone = set(map(id, left_out))
+        items[:] = [item for item in items if id(item) not in gone]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Generic, TypeVar
+import typing
+from typing import TYPE_CHECKING, Generic
 
 import msgspec
 import pluggy
@@ -17,6 +18,8 @@ from trireme_collector.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import typing_extensions
 
     from trireme_collector.records import Record
 
@@ -46,8 +49,6 @@ ENTRY_POINT_GROUP = "trireme_collector"
 hookspec = pluggy.HookspecMarker("trireme_collector")
 hookimpl = pluggy.HookimplMarker("trireme_collector")
 
-ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
-
 
 class Stability(enum.StrEnum):
     """What users may expect of a plugin."""
@@ -59,6 +60,14 @@ class Stability(enum.StrEnum):
 
 class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The configuration of a collector that has no options."""
+
+
+# So that a type checker takes `CollectorSpec` for one without options. It knows this form of a type
+# variable without the package; before Python 3.13 the standard library does not have it.
+if TYPE_CHECKING:
+    ConfigT = typing_extensions.TypeVar("ConfigT", bound=msgspec.Struct, default=NoOptions)
+else:
+    ConfigT = typing.TypeVar("ConfigT", bound=msgspec.Struct)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
