@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.outside.workshop import Workshop, build_wheel
+from tests.outside.workshop import Workshop
+from tests.project.test_packages import build, copy_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the wheel of this tree."""
-    return build_wheel(tmp_path_factory.mktemp("library"))
+    return build(copy_tree(tmp_path_factory.mktemp("library")), "wheel")
 
 
 @pytest.fixture(scope="session")

@@ -13,21 +13,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 _TIMEOUT_SECONDS = 300
 
 
-def build_wheel(base: Path) -> Path:
-    """Build the wheel of this tree from a clean copy."""
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, base / name)
-    for name in ("trireme_collector", "datapath", "plugins", "packaging"):
-        ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
-        shutil.copytree(ROOT / name, base / name, ignore=ignored)
-    return pip_wheel(base, base / "dist")
-
-
-def pip_wheel(project: Path, where: Path) -> Path:
+def build_wheel(project: Path, where: Path) -> Path:
     """Build the wheel of a project with the setuptools that are installed here."""
     code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     run([sys.executable, "-W", "ignore", "-c", code, str(where)], cwd=project)
@@ -84,7 +73,7 @@ class Workshop:
         self._built += 1
         copy = self.base / f"build-{self._built}"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-        self._pip(pip_wheel(copy, copy / "dist"))
+        self._pip(build_wheel(copy, copy / "dist"))
 
     def run(self, *command: str, cwd: Path | None = None, expect: int = 0) -> str:
         """Run a module or a program of the environment; give what it printed."""
