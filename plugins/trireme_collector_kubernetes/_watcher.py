@@ -61,8 +61,11 @@ class Answer(Protocol):
         """Give it as it comes."""
         ...
 
+    def interrupt(self) -> None:
+        """Make a thread that waits for more of it go on; called by another one."""
+
     def close(self) -> None:
-        """End it; `pieces` ends, too."""
+        """End it."""
 
 
 class ClusterApi(Protocol):
@@ -120,6 +123,13 @@ class Watcher:
         self._stop = stop
         self._known: dict[str, _Entry] = {}
         self._version = ""
+        self._answer: Answer | None = None
+
+    def interrupt(self) -> None:
+        """Wake the thread that follows changes, once it is to stop."""
+        answer = self._answer
+        if answer is not None:
+            answer.interrupt()
 
     def run(self) -> None:
         """List and watch until it is to stop."""
@@ -192,13 +202,18 @@ class Watcher:
             },
         )
         came = False
+        self._answer = answer
         try:
+            # Between the question and here nobody could have woken this thread.
+            if self._stop.is_set():
+                return True
             for line in _lines(answer.pieces()):
                 self._take(line)
                 came = True
                 if self._stop.is_set():
                     break
         finally:
+            self._answer = None
             answer.close()
         return came or time.monotonic() - begin >= _QUIET_SECONDS
 

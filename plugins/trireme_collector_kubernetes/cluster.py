@@ -33,8 +33,13 @@ _KINDS: tuple[Kind, ...] = ("pods", "services", "nodes")
 _CONNECT_SECONDS = 10.0
 # Longer than a watch lasts: what is silent for so long is dead.
 _READ_SECONDS = 330.0
+_CLOSE_SECONDS = 2.0
 _TELL_EVERY = 10
 _MAX_TEXT = 200
+_REMEDIES = {
+    401: "; look at the credentials in the kubeconfig, or at the service account",
+    403: "; allow list and watch on pods, services and nodes of the whole cluster",
+}
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,8 +80,12 @@ class ClusterWatch:
             kind: Watcher(kind, api, max_objects=max_objects, warn=_warn, stop=self._stop)
             for kind in _KINDS
         }
-        for kind, watcher in self.watchers.items():
-            threading.Thread(target=watcher.run, name=f"kubernetes-{kind}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=watcher.run, name=f"kubernetes-{kind}", daemon=True)
+            for kind, watcher in self.watchers.items()
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @classmethod
     def connect(cls, options: ClusterOptions) -> ClusterWatch:
@@ -113,8 +122,13 @@ class ClusterWatch:
         return self.find(text) if text is not None and text != address else None
 
     def close(self) -> None:
-        """End the threads, each with the next thing that it hears: none can be woken."""
+        """End the threads. One that connects is left to itself: it ends with its attempt."""
         self._stop.set()
+        for watcher in self.watchers.values():
+            watcher.interrupt()
+        limit = time.monotonic() + _CLOSE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, limit - time.monotonic()))
 
     def _with_zone(self, found: KubernetesObject) -> KubernetesObject:
         node = self.watchers["nodes"].by_name.get(found.host_name) if found.host_name else None
@@ -154,6 +168,13 @@ class _ClientAnswer:
             raise
         except Exception as error:
             raise ApiError(_text(error)) from error
+
+    def interrupt(self) -> None:
+        # A thread that still reads when the interpreter ends would end it with an error.
+        shutdown = getattr(self._response, "shutdown", None)
+        if shutdown is not None:
+            with contextlib.suppress(Exception):
+                shutdown()
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -207,16 +228,33 @@ class _ClientApi:
                 _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             )
         except Exception as error:
-            raise ApiError(_text(error), int(getattr(error, "status", 0) or 0)) from error
+            status, body = getattr(error, "status", None), getattr(error, "body", None)
+            if status and isinstance(body, (str, bytes)):
+                raise _refusal(int(status), body) from error
+            raise ApiError(_text(error), int(status or 0)) from error
         answer = _ClientAnswer(getattr(response, "response", response))
         status = int(response.status)
         if status >= 400:
             try:
-                said = answer.read()[:_MAX_TEXT].decode("utf-8", "replace")
+                raise _refusal(status, answer.read())
             finally:
                 answer.close()
-            raise ApiError(f"the server answers {status}: {said}", status)
         return answer
+
+
+class _Status(msgspec.Struct):
+    """What the server says instead of an answer."""
+
+    message: str = ""
+
+
+def _refusal(status: int, content: str | bytes) -> ApiError:
+    try:
+        said = msgspec.json.decode(content, type=_Status).message
+    except (ValueError, RecursionError):
+        said = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    text = f"the server answers {status}: {said[:_MAX_TEXT]}{_REMEDIES.get(status, '')}"
+    return ApiError(" ".join(text.split()), status)
 
 
 def _text(error: Exception) -> str:

@@ -1,7 +1,9 @@
-"""The API of a cluster on loopback: answers kept in files, and changes on command."""
+"""The API of a cluster on loopback: what a real one answered, and changes on command."""
 
 from __future__ import annotations
 
+import functools
+import gzip
 import http.server
 import json
 import queue
@@ -14,32 +16,54 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["ApiServer", "recorded"]
+__all__ = ["ApiServer", "recorded", "recorded_changes"]
 
-_DATA = Path(__file__).parent / "data"
+_FILE = Path(__file__).parents[2] / "data" / "kubernetes_api.json.gz"
+_KINDS = ("pods", "services", "nodes")
+_REFUSALS = {
+    401: "pods with a wrong token",
+    403: "pods without rights",
+    410: "pods page of a forgotten state",
+}
+
+
+@functools.cache
+def _exchanges() -> dict[str, Any]:
+    content = json.loads(gzip.decompress(_FILE.read_bytes()))
+    return {exchange["name"]: exchange for exchange in content["exchanges"]}
 
 
 def recorded(name: str) -> Any:  # noqa: ANN401  whatever stands there
-    """Read a recorded answer."""
-    return json.loads((_DATA / f"{name}.json").read_text(encoding="utf-8"))
+    """Give the body of a recorded answer."""
+    return _exchanges()[name]["body"]
+
+
+def recorded_changes(name: str) -> list[dict[str, Any]]:
+    """Give the lines of a recorded watch."""
+    lines: list[dict[str, Any]] = _exchanges()[name]["lines"]
+    return lines
 
 
 class ApiServer:
-    """Lists what is in the files, a page at a time, and sends the changes that a test gives it.
+    """Lists what a real one listed, page by page, and sends the changes that a test gives it.
 
     Attributes:
         asked: The requests: path and parameters.
         fails: HTTP codes for the next requests.
-        per_page: How many objects a page holds.
+        pages: The pages of each kind.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.fails: list[int] = []
-        self.per_page = 2
-        self.lists = {kind: recorded(kind) for kind in ("pods", "services", "nodes")}
+        self.pages: dict[str, list[Any]] = {
+            kind: [e["body"] for n, e in _exchanges().items() if n.startswith(f"{kind} page ")]
+            for kind in _KINDS
+        }
+        # The page of a forgotten state is an answer of its own.
+        self.pages["pods"].remove(recorded(_REFUSALS[410]))
         self._changes: dict[str, queue.Queue[bytes | None]] = {
-            kind: queue.Queue() for kind in self.lists
+            kind: queue.Queue() for kind in _KINDS
         }
         api = self
 
@@ -67,7 +91,7 @@ class ApiServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for kind_ in self.lists:
+        for kind_ in _KINDS:
             self.end(kind_)
         self._server.shutdown()
         self._server.server_close()
@@ -86,6 +110,11 @@ class ApiServer:
         }
         path.write_text(json.dumps(content), encoding="utf-8")
         return str(path)
+
+    def version(self, kind: str) -> str:
+        """Give the state of the cluster that a list of a kind shows."""
+        version: str = self.pages[kind][-1]["metadata"]["resourceVersion"]
+        return version
 
     def change(self, kind: str, event: dict[str, Any]) -> None:
         """Send a change to whoever watches, or will."""
@@ -106,20 +135,19 @@ class ApiServer:
         parameters = dict(urllib.parse.parse_qsl(url.query))
         self.asked.append((kind, parameters))
         if self.fails:
-            self._send(request, self.fails.pop(0), b'{"kind":"Status","message":"broken"}')
+            code = self.fails.pop(0)
+            name = _REFUSALS.get(code)
+            said = recorded(name) if name else {"kind": "Status", "message": "broken"}
+            self._send(request, code, said)
         elif "watch" in parameters:
             self._send_changes(request, kind)
         else:
-            start = int(parameters.get("continue", "0"))
-            whole = self.lists[kind]
-            end = start + self.per_page
-            metadata = dict(whole["metadata"])
-            if end < len(whole["items"]):
-                metadata["continue"] = str(end)
-            page = {**whole, "metadata": metadata, "items": whole["items"][start:end]}
-            self._send(request, 200, json.dumps(page).encode())
+            previous = [None, *(page["metadata"].get("continue") for page in self.pages[kind])]
+            place = previous.index(parameters.get("continue"))
+            self._send(request, 200, self.pages[kind][place])
 
-    def _send(self, request: http.server.BaseHTTPRequestHandler, code: int, content: bytes) -> None:
+    def _send(self, request: http.server.BaseHTTPRequestHandler, code: int, said: object) -> None:
+        content = json.dumps(said).encode()
         request.send_response(code)
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(content)))

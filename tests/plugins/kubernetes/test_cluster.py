@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.plugins.kubernetes.api_server import ApiServer
+from tests.plugins.kubernetes.api_server import ApiServer, recorded, recorded_changes
 from trireme_collector import ConfigError, Registry
 from trireme_collector.netobserv import Enricher, KubernetesObject, ObjectLookup
-from trireme_collector_kubernetes import _watcher
+from trireme_collector_kubernetes import _watcher, cluster
 from trireme_collector_kubernetes.cluster import ClusterOptions, ClusterWatch
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def connect(
     server.fails = []
     for watch in made:
         watch.close()
-        for kind in server.lists:
+        for kind in server.pages:
             server.end(kind)
 
 
@@ -92,6 +93,7 @@ def test_what_was_recorded(server: ApiServer, connect: Callable[..., ClusterWatc
         "198.51.100.7": "worker-7",
         "10.96.0.20": "web",
         "2001:db8:96::20": "web",
+        "2001:db8:51::7": "worker-7",
         "203.0.113.5": "web",
         "203.0.113.9": "web",
         "10.96.0.1": "kubernetes",
@@ -101,7 +103,8 @@ def test_what_was_recorded(server: ApiServer, connect: Callable[..., ClusterWatc
     }
     assert {address: name_of(watch, address) for address in names} == names
     pages = [p.get("continue") for path, p in server.asked if path == "pods" and "watch" not in p]
-    assert pages == [None, "2", "4"]
+    tokens = [recorded(f"pods page {number}")["metadata"].get("continue") for number in (1, 2)]
+    assert pages == [None, *tokens]
     record = Enricher(watch).enrich({"SrcAddr": "10.244.1.6", "DstAddr": "10.96.0.20"}, 0)
     assert (record["SrcK8S_OwnerType"], record["DstK8S_Type"]) == ("StatefulSet", "Service")
 
@@ -118,19 +121,98 @@ def test_changes(server: ApiServer, connect: Callable[..., ClusterWatch]) -> Non
     bookmark = {"metadata": {"resourceVersion": "1005"}, "kind": "Pod"}
     server.change("pods", {"type": "BOOKMARK", "object": bookmark})
     server.end("pods")
-    eventually(lambda: server.watches("pods") == ["1000", "1005"])
+    eventually(lambda: server.watches("pods") == [server.version("pods"), "1005"])
     assert name_of(watch, "10.0.0.2") == "heir"
     assert watch.watchers["pods"].lists == 1
 
 
+def test_changes_that_were_recorded(
+    server: ApiServer, connect: Callable[..., ClusterWatch]
+) -> None:
+    watch = connect()
+    assert name_of(watch, "10.244.1.7") == "alone"
+    bookmarks = {}
+    for kind in server.pages:
+        changes = recorded_changes(f"{kind} watch")
+        bookmarks[kind] = changes[-1]["object"]["metadata"]["resourceVersion"]
+        assert changes[-1]["type"] == "BOOKMARK"
+        for change in changes:
+            server.change(kind, change)
+        server.end(kind)
+    eventually(lambda: all(server.watches(k)[-1:] == [v] for k, v in bookmarks.items()))
+    names = {
+        "10.244.1.5": "web-7d9f8b6c5d-x2x4k",
+        "10.244.1.7": None,  # deleted
+        "10.244.2.1": None,  # came, and is over
+        "10.96.0.30": "cache",
+        "198.51.100.8": None,
+        "198.51.100.9": "worker-9",
+    }
+    assert {address: name_of(watch, address) for address in names} == names
+    # Its node is gone, and with it what is known of the zone.
+    assert watch.find("10.244.1.6") == KubernetesObject(
+        name="db-0",
+        type="Pod",
+        namespace="shop",
+        owner_name="db",
+        owner_type="StatefulSet",
+        host_ip="198.51.100.8",
+        host_name="worker-8",
+    )
+    assert {watcher.lists for watcher in watch.watchers.values()} == {1}
+
+
+def test_the_end_does_not_wait_for_the_server(
+    server: ApiServer, connect: Callable[..., ClusterWatch]
+) -> None:
+    watch = connect()
+    eventually(lambda: all(server.watches(kind) for kind in server.pages))
+    threads = [t for t in threading.enumerate() if t.name.startswith("kubernetes-")]
+    assert len(threads) == 3
+    watch.close()
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize(("code", "why"), [(401, "Unauthorized"), (403, "pods is forbidden")])
+def test_who_has_no_rights_is_told(
+    server: ApiServer,
+    connect: Callable[..., ClusterWatch],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    why: str,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(cluster, "_warn", lambda text, _failures: told.append(text))
+    server.fails = [code] * 100_000
+    connect(wait_seconds=0.05)
+    eventually(lambda: any(f"{code}" in text and why in text for text in told))
+
+
+def test_a_page_of_a_forgotten_state_means_listing_again(
+    server: ApiServer, connect: Callable[..., ClusterWatch]
+) -> None:
+    asked: list[str] = []
+    answer = server.answer
+
+    def forget_once(request: Any) -> None:  # noqa: ANN401  a handler of the standard library
+        if "continue=" in request.path and "/pods" in request.path and not asked:
+            asked.append(request.path)
+            server.fails = [410]
+        answer(request)
+
+    server.answer = forget_once  # type: ignore[method-assign]  # the next answer alone
+    watch = connect()
+    assert asked
+    assert name_of(watch, "10.244.1.6") == "db-0"
+
+
 def test_gone_means_listing_again(server: ApiServer, connect: Callable[..., ClusterWatch]) -> None:
     watch = connect()
-    server.lists["pods"] = {
-        "metadata": {"resourceVersion": "2000"},
-        "items": [pod("other", "10.0.0.9", "1999")],
-    }
-    gone = {"kind": "Status", "status": "Failure", "code": 410, "message": "too old"}
-    server.change("pods", {"type": "ERROR", "object": gone})
+    server.pages["pods"] = [
+        {"metadata": {"resourceVersion": "2000"}, "items": [pod("other", "10.0.0.9", "1999")]}
+    ]
+    (gone,) = recorded_changes("pods watch of a forgotten state")
+    server.change("pods", gone)
     eventually(lambda: name_of(watch, "10.0.0.9") == "other")
     assert watch.find("10.244.1.5") is None
     eventually(lambda: server.watches("pods")[-1] == "2000")
@@ -138,7 +220,7 @@ def test_gone_means_listing_again(server: ApiServer, connect: Callable[..., Clus
 
 def test_a_server_that_fails(server: ApiServer, connect: Callable[..., ClusterWatch]) -> None:
     """What is known stays known, and nobody waits for it."""
-    server.fails = [500, 503, 429, 410, 403, 500]
+    server.fails = [500, 503, 429, 410, 403, 401, 500]
     watch = connect()
     eventually(lambda: server.watches("pods"))
     server.fails = [500, 500, 410]
@@ -158,7 +240,7 @@ def test_what_cannot_be_read(server: ApiServer, connect: Callable[..., ClusterWa
 
 def test_more_than_may_be_kept(server: ApiServer, connect: Callable[..., ClusterWatch]) -> None:
     watch = connect(max_objects=2)
-    assert len(watch.watchers["pods"].by_address) == 4
+    assert sorted(watch.watchers["pods"].by_address) == ["10.244.1.6", "10.244.1.7"]
     assert watch.watchers["pods"].passed_over == 1
     server.change("pods", {"type": "ADDED", "object": pod("new", "10.0.0.1", "1001")})
     eventually(lambda: watch.watchers["pods"].passed_over == 2)
