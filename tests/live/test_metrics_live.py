@@ -13,6 +13,7 @@ import pytest
 
 from tests.live.conftest import ALLOWED, DENIED, Lab, wait_for
 from tests.live.test_run_live import Place
+from trireme_collector.control import ControlClient, ObserveArguments, ObserveResult
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -70,11 +71,14 @@ def test_what_was_judged_can_be_read_and_seen(place: Place) -> None:
     assert place.lab.connect(4, DENIED) == "timed out"
     # The counters are read once a second at most.
     rejected = 'trireme_engine_events_total{event="flows_rejected"}'
-    assert wait_for(lambda: rejected in ask(path, "/metrics")[1])
+    assert wait_for(lambda: value(ask(path, "/metrics")[1], rejected) >= 1)
     _, text = ask(path, "/metrics")
     assert value(text, 'trireme_engine_events_total{event="flows_accepted"}') == 1
     assert value(text, 'trireme_queue_dropped_packets_total{full="queue"}') == 0
     assert value(text, 'trireme_process_running{process="enforcer 0"}') == 1
+    assert re.search(
+        r'trireme_process_policy_info\{process="enforcer 0",revision="\w{16}"\} 1', text
+    )
     assert value(text, 'trireme_crossing_records_total{fate="dropped"}') == 0
     left_out = 'trireme_collector_records_dropped_total{collector="screen",reason="filtered"}'
     assert value(text, left_out) >= 1
@@ -114,3 +118,35 @@ def test_scrapes_without_end_let_no_packet_wait(place: Place) -> None:
     assert code == ExitCode.OK, agent.log()
     assert f"{CONNECTIONS} flows accepted" in out
     assert " 0 packets dropped by the kernel" in out
+
+
+@pytest.mark.parametrize("layout", ["single", "tree"])
+def test_readiness_knows_rules_and_observing(place: Place, layout: str) -> None:
+    path = place.directory / "m.sock"
+    more = f'[processes]\nlayout = "{layout}"\n'
+    place.configure(collectors=METRICS.format(path=path) + more)
+    configuration = place.directory / "agent.toml"
+    text = configuration.read_text(encoding="utf-8")
+    text = text.replace("[datapath.rules]", "[datapath.rules]\nrepair = false\nverify_seconds = 1")
+    configuration.write_text(text, encoding="utf-8")
+    place.start()
+
+    def ready(status: int, word: str) -> bool:
+        found, body = ask(path, "/readyz")
+        return (found, json.loads(body)["status"]) == (status, word)
+
+    assert wait_for(lambda: ready(200, "ok"), 5), ask(path, "/readyz")
+    client = ControlClient(str(place.directory / "ctl"), timeout_seconds=20)
+    client.call("observe", ObserveResult, ObserveArguments(mode="on"))
+    # Somebody wanted it, and packets are judged: it is ready, and says what it does not do.
+    assert wait_for(lambda: ready(200, "degraded"), 5), ask(path, "/readyz")
+    client.call("observe", ObserveResult, ObserveArguments(mode="configured"))
+    assert wait_for(lambda: ready(200, "ok"), 5), ask(path, "/readyz")
+    place.lab.server.run(["iptables", "-t", "filter", "-F"])
+    place.lab.server.run(["iptables", "-t", "mangle", "-F"])
+    place.lab.server.run(["iptables", "-t", "raw", "-F"])
+    assert wait_for(lambda: ready(503, "failing"), 5), ask(path, "/readyz")
+    checks = json.loads(ask(path, "/readyz")[1])["checks"]
+    assert "not enforcing" in checks["rules"]["detail"]
+    # A restart is no remedy.
+    assert ask(path, "/healthz")[0] == 200

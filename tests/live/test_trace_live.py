@@ -9,7 +9,8 @@ import pytest
 
 from tests.live.conftest import ALLOWED, DENIED, wait_for
 from tests.live.test_control_live import ask, place
-from tests.live.test_processes_live import Tree, tree
+from tests.live.test_processes_live import Tree, kill, tree
+from trireme_collector.control import RestartResult
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -54,3 +55,33 @@ def test_a_tree_of_processes(tree: Tree) -> None:
     tree.set_up(mode="new")
     tree.start()
     check(tree)
+
+
+def test_a_trace_reaches_those_who_judge_later(tree: Tree) -> None:
+    """Successors, everybody after a planned restart, and the successors of those."""
+    tree.lab.listen(4, ALLOWED)
+    tree.set_up(mode="new")
+    agent = tree.start()
+    code, _, err = ask(tree, "ctl", "trace", "server", "--direction", "network", "--seconds", "60")
+    assert code == ExitCode.OK, err
+
+    def traced() -> bool:
+        before = len(packets(tree))
+        assert tree.lab.connect(4, ALLOWED) == "connected"
+        return wait_for(lambda: len(packets(tree)) > before, 3)
+
+    assert traced()
+    for _ in range(2):
+        pid = tree.pid("enforcer 0")
+        kill(pid)
+        assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+        assert traced(), agent.log()
+    tree.client.call("restart", RestartResult)
+    assert agent.says("program_exchanged"), agent.log()
+    assert traced(), agent.log()
+    pid = tree.pid("enforcer 0")
+    kill(pid)
+    assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+    assert traced(), agent.log()
+    revisions = {one.policy_revision for one in tree.status().processes} - {""}
+    assert revisions == {tree.status().policy.revision}

@@ -137,7 +137,9 @@ def _packet_lines(packets: PacketStatus) -> Iterator[str]:
 def _process_lines(status: AgentStatus) -> Iterator[str]:
     for process in status.processes:
         deaths = f", replaced {process.deaths} times" if process.deaths else ""
-        yield f"process  {printable(process.name)}: {process.pid}, {process.state}{deaths}"
+        other = process.policy_revision not in {"", status.policy.revision}
+        by = f", by policy {printable(process.policy_revision)}" if other else ""
+        yield f"process  {printable(process.name)}: {process.pid}, {process.state}{deaths}{by}"
     crossing = status.crossing
     if crossing is not None:
         yield (

@@ -99,12 +99,14 @@ class HealthStatus(msgspec.Struct, frozen=True, kw_only=True):
         ok: Whether it is as it should be.
         detail: What was seen.
         vital: Whether a restart is the remedy.
+        essential: Whether packets are judged as they should be only if it is.
     """
 
     name: str
     ok: bool
     detail: str
     vital: bool
+    essential: bool = True
 
 
 class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,12 +184,14 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
         pid: Its number, 0 while it is not there.
         state: What it does.
         deaths: How often it had to be replaced because it ended, or hung.
+        policy_revision: The revision of the policy that it judges by; empty if it judges nothing.
     """
 
     name: str
     pid: int
     state: str
     deaths: int = 0
+    policy_revision: str = ""
 
 
 class CrossingStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ Needs the extra ``metrics``. Nothing here is touched by a packet.
 from __future__ import annotations
 
 from trireme_collector.metrics._config import Listen, MetricsConfig, parse_listen
+from trireme_collector.metrics._disk import SpoolWatch
 from trireme_collector.metrics._model import (
     MAX_SERIES,
     HealthCheck,
@@ -37,6 +38,7 @@ __all__ = [
     "PipelineMetrics",
     "Renderer",
     "ServerLimits",
+    "SpoolWatch",
     "bounded",
     "parse_listen",
 ]

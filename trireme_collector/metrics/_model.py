@@ -74,12 +74,14 @@ class HealthCheck(NamedTuple):
         ok: Whether it is as it should be.
         detail: What was seen, in a few words; never a secret, never text from the network.
         vital: Whether a restart is the remedy: the process does nothing useful like this.
+        essential: Whether it harms readiness; what does not is *degraded*, and packets are judged.
     """
 
     name: str
     ok: bool
     detail: str = ""
     vital: bool = False
+    essential: bool = True
 
 
 class MetricSource(Protocol):

@@ -72,16 +72,18 @@ def render_health(checks: Iterable[HealthCheck], *, vital_only: bool) -> tuple[b
 
     Args:
         checks: What was looked at.
-        vital_only: Whether only vital checks decide.
+        vital_only: Whether only vital checks decide; otherwise those that are essential do.
 
     Returns:
-        Whether all is well, and a JSON object that says what was seen.
+        Whether all that decides is well, and a JSON object that says what was seen.
     """
     listed = list(checks)
-    ok = all(check.ok for check in listed if check.vital or not vital_only)
+    deciding = [one for one in listed if (one.vital if vital_only else one.essential)]
+    ok = all(check.ok for check in deciding)
+    well = all(check.ok for check in listed)
     body = {
         "version": 1,
-        "status": "ok" if ok else "failing",
+        "status": "failing" if not ok else "ok" if well else "degraded",
         "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in listed},
     }
     return ok, msgspec.json.encode(body) + b"\n"

@@ -28,7 +28,7 @@ from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import AgentReport, OutputError, log_end
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
-from trireme_datapath.agent._status import describe, packet_status
+from trireme_datapath.agent._status import describe, observe_health, packet_status
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
@@ -155,6 +155,7 @@ class Agent:
             BackgroundWork(self.ask),
             self._hand_on,
         )
+        self._watch.others.append(lambda: [observe_health(self._keeper.status())])
         self._publisher = Publisher(config.settings.publish, config.resolve)
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)

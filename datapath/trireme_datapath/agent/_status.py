@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trireme_collector
 from trireme_collector.control import AgentState, AgentStatus, HealthStatus, PacketStatus
+from trireme_collector.metrics import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,10 +19,19 @@ if TYPE_CHECKING:
         ProcessStatus,
         QueueStatus,
     )
-    from trireme_collector.metrics import HealthCheck
     from trireme_collector.pipeline import PipelineStatus
 
-__all__ = ["describe", "health_statuses", "packet_status", "status_reasons"]
+__all__ = [
+    "OBSERVE",
+    "describe",
+    "health_statuses",
+    "observe_health",
+    "packet_status",
+    "status_reasons",
+]
+
+OBSERVE: Final = "observe"
+"""The check that tells whether the policy is enforced at all."""
 
 
 def describe(
@@ -66,10 +76,25 @@ def describe(
     )
 
 
+def observe_health(policy: PolicyStatus) -> HealthCheck:
+    """Tell whether what the policy rejects is dropped; somebody asked for it if it is not."""
+    detail = "the policy is enforced"
+    if policy.observe_only:
+        detail = f"not enforcing: observe mode is on, by {policy.observe_by or 'policy'}"
+    return HealthCheck(OBSERVE, ok=not policy.observe_only, detail=detail, essential=False)
+
+
 def health_statuses(checks: Iterable[HealthCheck | HealthStatus]) -> tuple[HealthStatus, ...]:
     """Say what was looked at in the words of a status."""
     return tuple(
-        HealthStatus(name=one.name, ok=one.ok, detail=one.detail, vital=one.vital) for one in checks
+        HealthStatus(
+            name=one.name,
+            ok=one.ok,
+            detail=one.detail,
+            vital=one.vital,
+            essential=one.essential,
+        )
+        for one in checks
     )
 
 
@@ -79,9 +104,7 @@ def status_reasons(
     """Say why an agent is not simply running, if it is not."""
     for check in checks:
         if not check.ok:
-            yield f"{check.name}: {check.detail}"
-    if policy.observe_only:
-        yield f"not enforcing: observe mode is on, by {policy.observe_by or 'policy'}"
+            yield check.detail if check.name == OBSERVE else f"{check.name}: {check.detail}"
     if policy.refused:
         yield "the last reload was refused; the policy before it stays in force"
     for account in records.collectors:

@@ -12,10 +12,11 @@ from trireme_collector.metrics import (
     MetricSpec,
     MetricsServer,
     PipelineMetrics,
+    SpoolWatch,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from trireme_collector.metrics import MetricsConfig, MetricSource
     from trireme_collector.pipeline import Pipeline
@@ -91,6 +92,7 @@ class AgentWatch:
 
     Attributes:
         others: What else belongs to the health of the agent.
+        spools: Who looks whether the disk serves the spools.
 
     Raises:
         MissingExtraError: The package for it is not installed.
@@ -107,7 +109,8 @@ class AgentWatch:
     ) -> None:
         """Build the server, if there is one; open nothing."""
         self._engine = engine
-        self.others: list[Callable[[], Iterator[HealthCheck]]] = []
+        self.others: list[Callable[[], Iterable[HealthCheck]]] = []
+        self.spools = SpoolWatch(pipeline, clock)
         self._clock = clock
         self._backend: MeasuredQueue | None = None
         self._turned_ns = 0
@@ -135,6 +138,7 @@ class AgentWatch:
     def turn(self) -> None:
         """Note that the packet loop turned."""
         self._turned_ns = self._clock()
+        self.spools.turn()
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -157,7 +161,7 @@ class AgentWatch:
             yield Metric(_LOST, lost)
 
     def health(self) -> Iterator[HealthCheck]:
-        """Say whether packets are judged."""
+        """Say whether packets are judged, and what else is not as it should be."""
         idle_ns = self._idle_ns()
         yield HealthCheck(
             "loop",
@@ -169,6 +173,7 @@ class AgentWatch:
         yield HealthCheck("queue", ok=held, detail="held" if held else "not held")
         for other in self.others:
             yield from other()
+        yield from self.spools.health()
 
     def _idle_ns(self) -> int:
         return max(0, self._clock() - self._turned_ns)

@@ -114,6 +114,7 @@ class CollectorProcess:
         self._watch = AgentWatch(
             settings.metrics, self._pipeline, self._datapath, sources=(self._processes,)
         )
+        self._watch.others.append(self._processes.health)
         self._publisher = Publisher(settings.publish, config.resolve)
         self._services = AgentServices(
             settings.observer, node_name=self._pipeline.instance, resolve=config.resolve

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 from trireme_collector.control import CrossingStatus, PacketStatus, ProcessStatus, QueueStatus
 from trireme_collector.metrics import HealthCheck
+from trireme_datapath.agent._status import health_statuses
 from trireme_datapath.processes._kernel_counts import kernel_statistics, queue_status
 from trireme_datapath.processes._messages import Feed, Look, Looked, Tell, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from trireme_collector.control import HealthStatus
     from trireme_collector.pipeline import PipelineStatus
     from trireme_datapath.processes._operations import Gathering
     from trireme_datapath.processes._tree import Tree
 
-__all__ = ["COLLECTORS", "Account", "Ledger", "health_of"]
+__all__ = ["COLLECTORS", "Account", "Ledger", "health_of", "judges_health"]
 
 COLLECTORS: Final = "collectors"
 """Who answers for the process of the collectors."""
 
-_OF_PACKETS: Final = frozenset({"loop", "queue"})
 _BEATING_NS: Final = 2_000_000_000
 
 
@@ -34,7 +34,7 @@ class Account:
     Attributes:
         packets: The packets.
         records: The records; None if nobody ever told.
-        health: What the process of the collectors says of itself.
+        health: What the process of the collectors says of the disk.
     """
 
     def __init__(
@@ -48,22 +48,21 @@ class Account:
         self.records = records
         self.health = health
 
-    @property
-    def health_of_records(self) -> list[HealthStatus]:
-        """What the process of the collectors says of records; of packets others know more."""
-        return [one for one in self.health if one.name not in _OF_PACKETS]
-
 
 class Ledger:
     """Counts for a tree.
 
     Args:
         tree: Which.
+
+    Attributes:
+        others: Tells what else belongs to the health of the agent.
     """
 
     def __init__(self, tree: Tree) -> None:
         """Count nothing yet."""
         self._tree = tree
+        self.others: Callable[[], Iterable[HealthCheck]] = tuple
 
     def look(self, done: Callable[[Account], None], patience_seconds: float) -> None:
         """Have everybody tell what is counted.
@@ -117,6 +116,7 @@ class Ledger:
             processes=self.processes(),
             crossing=self.crossing(),
             settled=sum(post.board.settled for post in self._tree.posts),
+            health=health_statuses([judges_health(self._tree), *self.others()]),
         )
 
     def processes(self) -> tuple[ProcessStatus, ...]:
@@ -126,9 +126,23 @@ class Ledger:
             one = post.enforcer
             pid, state = (0, "missing") if one is None else (one.child.pid, one.duty.value)
             name = f"enforcer {post.number}" if post.queues else "accountant"
-            rows.append(ProcessStatus(name=name, pid=pid, state=state, deaths=post.deaths))
+            revision = "" if one is None or not post.queues else one.revision
+            rows.append(
+                ProcessStatus(
+                    name=name,
+                    pid=pid,
+                    state=state,
+                    deaths=post.deaths,
+                    policy_revision=revision,
+                )
+            )
         rows += [
-            ProcessStatus(name="enforcer in reserve", pid=one.child.pid, state=one.duty.value)
+            ProcessStatus(
+                name="enforcer in reserve",
+                pid=one.child.pid,
+                state=one.duty.value,
+                policy_revision=one.revision,
+            )
             for one in self._tree.staff.all
             if one.post is None
         ]
@@ -200,16 +214,22 @@ def _sum(queues: list[QueueStatus]) -> QueueStatus | None:
 
 def health_of(tree: Tree) -> list[HealthCheck]:
     """Tell whether packets are judged and records taken."""
-    wanted, judging = len(tree.posts), len(tree.staff.judging)
     keeper = tree.keeper
     return [
-        HealthCheck(
-            "enforcers", ok=judging >= wanted, detail=f"{judging} of {wanted} judge", vital=True
-        ),
+        judges_health(tree),
         HealthCheck("queue", ok=bool(tree.posts), detail="held" if tree.posts else "not held"),
         HealthCheck(
             COLLECTORS,
             ok=keeper.ready,
             detail="take records" if keeper.ready else "away: records wait for them",
+            essential=False,
         ),
     ]
+
+
+def judges_health(tree: Tree) -> HealthCheck:
+    """Tell whether somebody judges at every queue."""
+    wanted, judging = len(tree.posts), len(tree.staff.judging)
+    return HealthCheck(
+        "enforcers", ok=judging >= wanted, detail=f"{judging} of {wanted} judge", vital=True
+    )

@@ -385,6 +385,7 @@ class Feed(Struct, frozen=True, kw_only=True, gc=False):
         processes: What every process does.
         crossing: The records on their way.
         settled: Packets that were in the hand of processes that died.
+        health: What only the supervisor can know.
     """
 
     counters: dict[str, int]
@@ -394,6 +395,7 @@ class Feed(Struct, frozen=True, kw_only=True, gc=False):
     processes: tuple[ProcessStatus, ...]
     crossing: CrossingStatus
     settled: int
+    health: tuple[HealthStatus, ...] = ()
 
 
 class Begin(_Message, frozen=True, kw_only=True, gc=False):

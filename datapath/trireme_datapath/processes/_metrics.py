@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trireme_collector.metrics import Metric, MetricKind, MetricSpec
+from trireme_collector.metrics import HealthCheck, Metric, MetricKind, MetricSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,12 @@ _DEATHS: Final = MetricSpec(
     "How often a process had to be replaced because it ended, or hung.",
     ("process",),
 )
+_POLICY: Final = MetricSpec(
+    "trireme_process_policy",
+    MetricKind.INFO,
+    "The policy that each process judges by.",
+    ("process", "revision"),
+)
 _CROSSING: Final = MetricSpec(
     "trireme_crossing_records",
     MetricKind.COUNTER,
@@ -33,7 +39,7 @@ _SETTLED: Final = MetricSpec(
     MetricKind.COUNTER,
     "Packets that a process had received when it died.",
 )
-PROCESS_METRICS: Final = (_RUNNING, _DEATHS, _CROSSING, _SETTLED)
+PROCESS_METRICS: Final = (_RUNNING, _DEATHS, _POLICY, _CROSSING, _SETTLED)
 """Every metric of a tree of processes."""
 
 _RESERVE: Final = "enforcer in reserve"
@@ -50,6 +56,11 @@ class ProcessMetrics:
         """Know what the supervisor tells."""
         self._feed = feed
 
+    def health(self) -> Iterator[HealthCheck]:
+        """Give what only the supervisor can know."""
+        for one in () if self._feed is None else self._feed.health:
+            yield HealthCheck(one.name, one.ok, one.detail, one.vital, one.essential)
+
     def metrics(self) -> Iterator[Metric]:
         """Give what it told last."""
         feed = self._feed
@@ -58,6 +69,8 @@ class ProcessMetrics:
         posts = [one for one in feed.processes if one.name != _RESERVE]
         yield Metric(_RUNNING, [((one.name,), float(one.pid > 0)) for one in posts])
         yield Metric(_DEATHS, [((one.name,), one.deaths) for one in posts])
+        judging = [one for one in posts if one.policy_revision]
+        yield Metric(_POLICY, [((one.name, one.policy_revision), 1) for one in judging])
         crossing = feed.crossing
         fates = ("made", "dropped", "sent", "taken", "lost")
         yield Metric(_CROSSING, [((fate,), getattr(crossing, fate)) for fate in fates])

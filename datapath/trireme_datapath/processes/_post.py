@@ -67,6 +67,11 @@ class Enforcement:
         self.post: Post | None = None
         self.told = self.expects = False
 
+    @property
+    def revision(self) -> str:
+        """The revision of the policy that it judges by."""
+        return self.edition.partition("+")[0]
+
     def state(self) -> EnforcerState:
         """Say what the next program has to know of it."""
         return EnforcerState(

@@ -24,7 +24,7 @@ from trireme_datapath.agent._kept_rules import KeptRules
 from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._report import AgentReport, log_end
 from trireme_datapath.agent._rules import rules_of
-from trireme_datapath.agent._status import describe
+from trireme_datapath.agent._status import describe, observe_health
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
@@ -38,7 +38,7 @@ from trireme_datapath.processes._state import SupervisorState
 from trireme_datapath.processes._tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
@@ -188,6 +188,7 @@ class Supervisor:
                 statistics=self._notifier.passed(_KERNEL_TABLE),
             )
             tree.turned = self._turned
+            tree.ledger.others = self._health
             if user:
                 become(user, _OURS)
             keep_only(_OURS, inherit=True)
@@ -223,6 +224,7 @@ class Supervisor:
         keep_only(_OURS, inherit=True)
         self.tree = tree = Tree(self._config, self.policy, self._log_words, state)
         tree.turned = self._turned
+        tree.ledger.others = self._health
         if tree.told(self.policy) != state.setup:
             tree.staff.exchange_all()
         self._control.resume(state.control)
@@ -379,9 +381,8 @@ class Supervisor:
             tree = self.tree
             if future.cancelled() or tree is None:
                 return
-            checks: list[HealthCheck | HealthStatus] = [*health_of(tree)]
-            checks += self._rules.watch.health()
-            checks += account.health_of_records
+            checks: list[HealthCheck | HealthStatus] = [*health_of(tree), *self._health()]
+            checks += account.health
             future.set_result(
                 describe(
                     ending=ending,
@@ -400,6 +401,11 @@ class Supervisor:
 
         self.ask(look)
         return Later(future, lambda status: status, patience_seconds=4 * _STATUS_SECONDS)
+
+    def _health(self) -> Iterator[HealthCheck]:
+        """Tell what the children cannot know."""
+        yield from self._rules.watch.health()
+        yield observe_health(self._keeper.status())
 
     def _empty_records(self) -> PipelineStatus:
         """Tell the account of a pipeline that never said anything."""

@@ -196,6 +196,18 @@ def test_health_and_readiness(
         assert json.loads(body(answer))["checks"]["queue"] == {"ok": queue, "detail": "seen"}
 
 
+def test_what_is_not_essential_degrades_and_harms_no_readiness(make: Callable[..., Site]) -> None:
+    site = make()
+    site.source.checks = [
+        HealthCheck("loop", ok=True, vital=True),
+        HealthCheck("spool", ok=False, detail="the disk failed", essential=False),
+    ]
+    for path, word in ((b"/healthz", "degraded"), (b"/readyz", "degraded")):
+        answer = site.ask(b"GET " + path + b" HTTP/1.1\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert json.loads(body(answer))["status"] == word
+
+
 def test_counters_are_read_once_a_second_at_most(make: Callable[..., Site]) -> None:
     site = make()
     for _ in range(5):

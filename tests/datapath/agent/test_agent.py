@@ -112,7 +112,7 @@ class Output(MemoryCollector):
         self.error = error
 
     @hookimpl
-    def trireme_register_collectors(self) -> list[CollectorSpec]:  # type: ignore[type-arg]  # no options
+    def trireme_register_collectors(self) -> list[CollectorSpec]:
         return [CollectorSpec(name="memory", factory=lambda _config, _context: self)]
 
     def open(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class Syslog:
     @hookimpl
-    def trireme_register_collectors(self) -> list[CollectorSpec]:  # type: ignore[type-arg]  # no options
+    def trireme_register_collectors(self) -> list[CollectorSpec]:
         return [CollectorSpec(name="syslog", factory=lambda _config, _context: NullCollector())]
 
 

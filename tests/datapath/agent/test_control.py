@@ -93,7 +93,8 @@ def test_the_status_tells_everything(run: Run) -> None:
     queue = status.packets.queue
     assert queue is not None
     assert (queue.number, queue.received, queue.dropped_full, queue.dropped_socket) == (0, 11, 2, 3)
-    assert [(check.name, check.ok) for check in status.health] == [("loop", True), ("queue", True)]
+    checks = [(check.name, check.ok) for check in status.health]
+    assert checks == [("loop", True), ("queue", True), ("observe", True)]
     for account in status.records.collectors:
         gone = account.delivered + account.dead_lettered + account.dropped
         assert account.accepted == gone + account.queued

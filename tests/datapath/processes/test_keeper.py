@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests.datapath.processes.conftest import Clock, FakeChild, FakeReactor
-from trireme_collector.control import CrossingStatus, ProcessStatus
+from trireme_collector.control import CrossingStatus, HealthStatus, ProcessStatus
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
 from trireme_datapath.processes._keeper import CollectorKeeper
 from trireme_datapath.processes._messages import (
@@ -35,12 +35,18 @@ FEED = Feed(
     queues=(),
     beating=True,
     processes=(
-        ProcessStatus(name="enforcer 0", pid=7, state="judging", deaths=2),
+        ProcessStatus(
+            name="enforcer 0", pid=7, state="judging", deaths=2, policy_revision="90be22f1"
+        ),
         ProcessStatus(name="enforcer in reserve", pid=8, state="standing by"),
         ProcessStatus(name="collectors", pid=0, state="missing", deaths=1),
     ),
     crossing=CROSSING,
     settled=9,
+    health=(
+        HealthStatus(name="rules", ok=False, detail="not enforcing: gone", vital=False),
+        HealthStatus(name="observe", ok=True, detail="", vital=False, essential=False),
+    ),
 )
 STATUS = PipelineStatus(
     instance="test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.datapath.processes.test_keeper import FEED
+from trireme_collector.metrics import HealthCheck
 from trireme_datapath.processes._metrics import PROCESS_METRICS, ProcessMetrics
 
 
@@ -14,6 +15,7 @@ def test_what_the_supervisor_tells_becomes_metrics() -> None:
     assert found == {
         "trireme_process_running": [(("enforcer 0",), 1), (("collectors",), 0)],
         "trireme_process_deaths": [(("enforcer 0",), 2), (("collectors",), 1)],
+        "trireme_process_policy": [(("enforcer 0", "90be22f1"), 1)],
         "trireme_crossing_records": [
             (("made",), 6),
             (("dropped",), 1),
@@ -24,3 +26,13 @@ def test_what_the_supervisor_tells_becomes_metrics() -> None:
         "trireme_queue_settled_packets": [((), 9)],
     }
     assert set(found) == {spec.name for spec in PROCESS_METRICS}
+
+
+def test_what_only_the_supervisor_can_know_belongs_to_the_health() -> None:
+    measured = ProcessMetrics()
+    assert list(measured.health()) == []
+    measured.take(FEED)
+    assert list(measured.health()) == [
+        HealthCheck("rules", ok=False, detail="not enforcing: gone"),
+        HealthCheck("observe", ok=True, essential=False),
+    ]

@@ -28,9 +28,11 @@ from trireme_datapath.processes._messages import (
     Settle,
     Take,
     Taken,
+    TraceUnit,
 )
 from trireme_datapath.processes._post import Post
 from trireme_datapath.processes._staff import Staff
+from trireme_datapath.tracing import TraceDirection, TraceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -317,3 +319,42 @@ def test_at_the_end_nobody_is_replaced(open_office: Callable[..., Office]) -> No
     assert office.staff.all == []
     assert office.posts[0].counters()["flows_accepted"] == 1
     assert office.posts[0].deaths == 0
+
+
+def trace_of(seconds: float, direction: TraceDirection = TraceDirection.BOTH) -> TraceUnit:
+    until_ns = 1_000_000_000_000 + round(seconds * 1e9)
+    return TraceUnit(unit="web", request=TraceRequest(direction=direction, until_ns=until_ns))
+
+
+def test_who_comes_later_traces_what_is_traced(open_office: Callable[..., Office]) -> None:
+    office = open_office()
+    order = trace_of(60)
+    office.staff.trace(order)
+    before = list(office.started)
+    assert all(child.heard(TraceUnit) == [order] for child in before)
+    office.reactor.end(office.at(0))
+    office.staff.step()
+    later = office.started[-1]
+    assert later not in before
+    assert later.heard(TraceUnit) == []
+    office.prepare(later)
+    assert later.heard(TraceUnit) == [order]
+    assert office.staff.traces == (order,)
+
+
+@pytest.mark.parametrize("how", ["over", "ended"])
+def test_who_comes_after_a_trace_hears_nothing_of_it(
+    open_office: Callable[..., Office], clock: Clock, how: str
+) -> None:
+    office = open_office()
+    office.staff.trace(trace_of(60))
+    if how == "over":
+        clock.step(61)
+        office.beat()
+    else:
+        office.staff.trace(trace_of(60, TraceDirection.DISABLED))
+    office.reactor.end(office.at(0))
+    office.staff.step()
+    office.prepare(office.started[-1])
+    assert office.started[-1].heard(TraceUnit) == []
+    assert office.staff.traces == ()
