@@ -65,6 +65,7 @@ class ConnectionAccount:
         limits: How often, how much.
         mark: The mark that accepted connections have; None where connections are not marked.
         is_local: Whether a packed address is one of this host.
+        shared: Whether other engines judge other connections of the same kernel.
 
     Attributes:
         counters: What was done, by name.
@@ -76,12 +77,15 @@ class ConnectionAccount:
         limits: AccountLimits,
         mark: ConnectionMark | None,
         is_local: Callable[[bytes], bool],
+        *,
+        shared: bool = False,
     ) -> None:
         """Begin; flows that are accepted from now on are counted by the kernel."""
         self._core = core
         self._flows = core.flows
         self._mark = mark
         self._is_local = is_local
+        self._shared = shared
         self._update_ns = round(limits.update_seconds * _SECOND)
         self._max_evicted = limits.max_evicted
         self._records: list[Record] = []
@@ -118,6 +122,9 @@ class ConnectionAccount:
             flow = find(row[0], key)
             if flow is None:
                 self._end_unknown(row, key, now_ns)
+                continue
+            if self._is_anothers(flow):
+                self._flows.remove(flow)
                 continue
             if exceptions is not None:
                 exceptions.ended(flow, row, now_ns)
@@ -180,7 +187,8 @@ class ConnectionAccount:
                 continue
             if row[7] and flow.state == FlowState.NEW:
                 flow.state = FlowState.OPEN
-            self._note(flow, row, now_ns)
+            if not self._is_anothers(flow):
+                self._note(flow, row, now_ns)
         return revoked
 
     def adopt(self, rows: Iterable[ConnectionRow], now_ns: int) -> None:
@@ -231,8 +239,9 @@ class ConnectionAccount:
             and (marked or flow.account is not None)
         ]
         for flow in gone:
-            self.counters["connection_ends_missed"] += 1
-            self._close(flow, now_ns)
+            if not self._is_anothers(flow):
+                self.counters["connection_ends_missed"] += 1
+                self._close(flow, now_ns)
             self._flows.remove(flow)
 
     def forget_rulings(self) -> None:
@@ -314,7 +323,7 @@ class ConnectionAccount:
 
     def _depart(self, flow: Flow, now_ns: int, *, evicted: bool) -> None:
         """Report a flow that the table let go of."""
-        if flow.denied:
+        if flow.denied or self._is_anothers(flow):
             return
         account = flow.account
         # Idle for long and in no list means that the kernel does not know it either.
@@ -328,6 +337,10 @@ class ConnectionAccount:
                 self.counters["accounts_forgotten"] += 1
                 return
             self._evicted[flow.protocol, flow.key] = reported
+
+    def _is_anothers(self, flow: Flow) -> bool:
+        """Whether a connection was adopted and no packet of it came here: another judges it."""
+        return self._shared and flow.account is not None and not flow.packets
 
     def _close(self, flow: Flow, now_ns: int) -> None:
         if flow.account is None or not flow.account.ended:

@@ -263,6 +263,7 @@ class Engine:
         *,
         mark: ConnectionMark | None = None,
         is_local: Callable[[bytes], bool] = lambda _: False,
+        shared: bool = False,
     ) -> ConnectionAccount:
         """Report what accepted flows carry, from what the kernel says about connections.
 
@@ -274,11 +275,13 @@ class Engine:
             mark: The mark that accepted connections get, if the backend sets one.
             is_local: Whether a packed address is one of this host; for connections that were
                 accepted before this engine was made.
+            shared: Whether other engines judge other connections of the same kernel. Then a
+                connection that was adopted is this engine's once a packet of it comes here.
 
         Returns:
             Where to hand what the kernel says.
         """
-        return ConnectionAccount(self._core, limits, mark, is_local)
+        return ConnectionAccount(self._core, limits, mark, is_local, shared=shared)
 
     def leave_counting(self) -> None:
         """Have the records of accepted flows say nothing of packets: another engine follows them.

@@ -55,6 +55,7 @@ class Account:
         mark: ConnectionMark | None = MARK,
         max_flows: int = 1_000,
         local: frozenset[str] = frozenset(),
+        shared: bool = False,
     ) -> None:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "test.toml")), EngineLimits(max_flows=max_flows)
@@ -64,6 +65,7 @@ class Account:
             AccountLimits(update_seconds=UPDATE_SECONDS),
             mark=mark,
             is_local=lambda address: address in packed,
+            shared=shared,
         )
         self.now = START_NS
         self.records: list[FlowRecord] = []
@@ -336,6 +338,38 @@ def test_what_a_former_life_may_have_reported_is_not_reported_again() -> None:
     account.listing(row(CLIENT, SERVER, (5, 500, 5, 500), start_ns=old))
     account.end(row(CLIENT, SERVER, (6, 600, 5, 500), start_ns=old))
     assert account.told() == [("ended", 1, 100)]
+
+
+def test_of_several_engines_that_one_reports_a_connection_that_sees_its_packets() -> None:
+    mine, others = "192.0.2.1#1000", "192.0.2.2#1000"
+    account = Account(mark=None, shared=True)
+    open_ones = [row(one, SERVER, (5, 500, 5, 500), mark=0) for one in (mine, others)]
+    account.account.adopt(open_ones, account.now)
+    account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 A size=100")
+    account.wait(2 * UPDATE_SECONDS)
+    grown = [row(one, SERVER, (9, 900, 5, 500), mark=0) for one in (mine, others)]
+    assert account.listing(*grown) == []
+    assert account.told() == [("continued", 14, 1_400)]
+    account.end(*(row(one, SERVER, (9, 1_000, 6, 600), mark=0) for one in (mine, others)))
+    assert account.told() == [("ended", 1, 200)]
+    assert len(account.engine.flows) == 0
+
+
+def test_what_another_engine_judges_is_seen_off_in_silence() -> None:
+    account = Account(mark=None, shared=True, max_flows=16)
+    crowd = [row(f"192.0.2.{n}#1000", SERVER, (5, 500, 5, 500), mark=0) for n in range(1, 9)]
+    account.account.adopt(crowd, account.now)
+    for port in range(2_000, 2_020):
+        account.judge(f"udp 192.0.2.99:{port} > 10.0.0.2:81")
+    assert account.engine.flows.evicted == 12
+    assert account.told() == []
+    account.account.adopt(crowd[:1], account.now)
+    account.wait(1)
+    account.account.begin_list(account.now)
+    account.account.end_missed(account.now)
+    account.take()
+    assert account.told() == []
+    assert not account.engine.counters["connection_ends_missed"]
 
 
 def test_connections_that_are_not_ours_are_left_alone() -> None:

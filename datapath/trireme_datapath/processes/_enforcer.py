@@ -500,7 +500,7 @@ def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:
         return None
     from trireme_datapath.processes._follow import Follower  # noqa: PLC0415  not everybody needs it
 
-    return Follower(setup.accounting, engine)
+    return Follower(setup.accounting, engine, shared=len(setup.slots) > 1)
 
 
 def run_enforcer(descriptor: int) -> ExitCode:

@@ -43,12 +43,13 @@ class Follower:
     Args:
         setup: How.
         engine: Whose.
+        shared: Whether other engines judge other connections of the same kernel.
 
     Attributes:
         problems: One sentence for whatever is impossible.
     """
 
-    def __init__(self, setup: AccountingSetup, engine: Engine) -> None:
+    def __init__(self, setup: AccountingSetup, engine: Engine, *, shared: bool) -> None:
         """Let the kernel count connections, and open what asks for them."""
         self.problems = enable_accounting()
         self._mark = ConnectionMark(mask=setup.mark_mask) if setup.mark_mask else None
@@ -65,7 +66,13 @@ class Follower:
             self.problems.append(str(error))
             return
         limits = AccountLimits(update_seconds=setup.update_seconds, max_evicted=setup.max_evicted)
-        self._account = engine.keep_account(limits, mark=self._mark, is_local=is_local_address)
+        self._account = engine.keep_account(
+            limits,
+            mark=self._mark,
+            is_local=is_local_address,
+            # Where connections are marked, one engine follows those of all.
+            shared=shared and self._mark is None,
+        )
 
     def anticipate(self) -> None:
         """Prepare for `adopt` while somebody else judges: the kernel needs some time for a list."""

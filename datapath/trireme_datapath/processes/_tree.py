@@ -131,8 +131,6 @@ class Tree:
             with contextlib.suppress(OSError):
                 self.statistics = os.open(_KERNEL_TABLE, os.O_RDONLY | os.O_CLOEXEC)
         processes, first = self._config.processes, self._config.datapath.queue
-        if processes.workers > 1 and self._config.datapath.opening_queue is not None:
-            raise ConfigError("opening_queue needs one worker: leave it out, or say workers = 1")
         for number in range(processes.workers):
             queues = [NetlinkQueue.open(first + number, self._settings)]
             opening = self._config.datapath.opening_queue
@@ -149,7 +147,7 @@ class Tree:
                     number,
                     queues,
                     record_buffer_bytes=processes.record_buffer_bytes,
-                    accounting=processes.workers == 1,
+                    accounting=not self._has_accountant,
                 )
             )
         if self._has_accountant:
@@ -163,12 +161,11 @@ class Tree:
             )
 
     @property
-    def _is_alone(self) -> bool:
-        return self._config.processes.workers == 1 and self._config.datapath.accounting.enabled
-
-    @property
     def _has_accountant(self) -> bool:
-        """Whether somebody follows the connections of several who judge; only marks tell those."""
+        """Whether somebody follows the connections of several who judge; only marks tell those.
+
+        Where every packet is queued, each of several follows those of which it sees packets.
+        """
         settings = self._config.datapath
         marked = settings.rules.mode is QueueMode.NEW
         return self._config.processes.workers > 1 and settings.accounting.enabled and marked
@@ -193,7 +190,7 @@ class Tree:
             refuse_mark=settings.refuse_mark if settings.refuse else None,
             accept_mark=accept_mark_of(settings),
             settings=self._settings,
-            accounting=accounting if self._has_accountant or self._is_alone else None,
+            accounting=accounting if wanted.enabled else None,
             accountant=self._has_accountant,
             recorder=(recorder.packets_socket, recorder.group),
             slots=tuple(post.slot for post in self.posts),
