@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "option_table",
     "pictures",
+    "snippets",
 ]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
