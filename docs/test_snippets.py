@@ -89,7 +89,8 @@ def test_a_wrong_command_is_seen() -> None:
 def test_blocks_and_reasons_are_found() -> None:
     page = (
         'Text\n\n    make x\n\n<!-- skip: next "why" -->\n\n'
-        "```console\n$ trireme-collector run\n```\n\n```console\n$ ls\n$ trireme-collector demo\n```\n\n"
+        "```console\n$ trireme-collector run\n```\n\n"
+        "```console\n$ ls\n$ trireme-collector demo\n```\n\n"
         "- list\n\n    of it\n"
     )
     found = [(one.begins, one.reason) for one in snippets.of_page("p", page)]
