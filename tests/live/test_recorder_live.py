@@ -585,3 +585,16 @@ def test_an_agent_of_several_processes_hands_over_what_all_of_them_judge(
         [str(DENIED), "verdict=drop rule=default hook=input in=eth0"],
     ]
     assert not list(tmp_path.glob("*.sock*")), "nothing stays behind"
+
+
+def test_the_unit_of_the_recorder_exposes_little() -> None:
+    unit = Path(__file__).parents[2] / "packaging" / "trireme-recorder.service"
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    exposed = float(done.stdout.split("level for trireme-recorder.service: ")[1].split()[0])
+    assert exposed <= 2.0

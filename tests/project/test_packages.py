@@ -186,6 +186,7 @@ def test_the_wheel_brings_what_man_systemd_and_the_shells_read(wheel: zipfile.Zi
         "bash-completion/completions/trireme-collector",
         "fish/vendor_completions.d/trireme-collector.fish",
         "trireme-collector/trireme-collector.service",
+        "trireme-collector/trireme-recorder.service",
         "zsh/site-functions/_trireme-collector",
     ]
 
