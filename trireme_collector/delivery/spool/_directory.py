@@ -37,8 +37,7 @@ def prepare_directory(storage: Storage, directory: str) -> None:
         try:
             storage.status(directory)
         except FileNotFoundError:
-            parent = str(Path(directory).parent)
-            check_parent(storage.status(parent), parent)
+            check_parent(storage, directory)
             storage.make_directory(directory, _DIRECTORY_MODE)
     except OSError as error:
         raise _unusable(directory, error) from error
@@ -52,8 +51,7 @@ def check_directory(storage: Storage, directory: str) -> None:
         ConfigError: It cannot be used; the message says why and what to do.
     """
     try:
-        parent = str(Path(directory).parent)
-        check_parent(storage.status(parent), parent)
+        check_parent(storage, directory)
         status = storage.status(directory)
         filesystem = storage.filesystem(directory)
     except OSError as error:
@@ -105,16 +103,25 @@ def lock_directory(files: Files) -> int:
     return descriptor
 
 
-def check_parent(status: os.stat_result, parent: str) -> None:
-    """Refuse a directory in which everybody could replace what lies in it.
+def check_parent(storage: Storage, directory: str) -> None:
+    """Refuse a directory if everybody could put another one in its place.
+
+    Where a link leads to what it lies in, as for a dynamic user of systemd, both ends count.
 
     Args:
-        status: Its status.
-        parent: Its path.
+        storage: Where it is.
+        directory: The directory; it need not be there.
 
     Raises:
         ConfigError: They could.
+        OSError: What it lies in cannot be looked at.
     """
+    parent = str(Path(directory).parent)
+    status = storage.status(parent)
+    if stat.S_ISLNK(status.st_mode):
+        check_parent(storage, parent)
+        parent = os.path.realpath(parent)
+        status = storage.status(parent)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         msg = (
             f"spool: everybody can replace what lies in {parent}; chmod o-w {parent}, or chmod +t,"

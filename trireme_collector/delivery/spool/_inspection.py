@@ -47,8 +47,8 @@ def inspect_spool(
         try:
             storage.status(str(path))
         except FileNotFoundError:
-            parent = next(parent for parent in path.parents if parent.exists())
-            check_parent(storage.status(str(parent)), str(parent))
+            missing = next(one for one in (path, *path.parents) if one.parent.exists())
+            check_parent(storage, str(missing))
             return
         check_directory(storage, str(path))
         files = Files(storage, str(path))

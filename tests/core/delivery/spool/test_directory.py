@@ -11,7 +11,7 @@ from xxhash import xxh64_hexdigest, xxh64_intdigest
 
 from tests.core.delivery.spool.faulty_storage import FaultyStorage
 from tests.core.delivery.spool.spools import SMALL, drain, fill, segments
-from trireme_collector.delivery.spool import Spool, SystemStorage
+from trireme_collector.delivery.spool import Spool, SystemStorage, inspect_spool
 from trireme_collector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -157,3 +157,24 @@ def test_start_reads_one_segment_however_many_there_are(tmp_path: Path) -> None:
     with Spool.open(tmp_path / "s", SMALL, storage=storage):
         # One read for each head, two for each place of a state, and those of the last segment.
         assert storage.log.count("read_at") <= len(segments(tmp_path / "s")) + 18
+
+
+def test_a_link_that_only_its_owner_can_replace_is_as_good_as_what_it_leads_to(
+    tmp_path: Path,
+) -> None:
+    """A dynamic user of systemd finds its state directory behind one."""
+    (tmp_path / "private" / "state").mkdir(parents=True)
+    (tmp_path / "state").symlink_to("private/state")
+    inspect_spool(tmp_path / "state" / "file", SMALL)
+    Spool.open(tmp_path / "state" / "file", SMALL).close()
+
+
+@pytest.mark.parametrize("place", ["links", "private/state"])
+def test_a_link_helps_nobody_into_an_open_directory(tmp_path: Path, place: str) -> None:
+    (tmp_path / "private" / "state").mkdir(parents=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "state").symlink_to(tmp_path / "private" / "state")
+    (tmp_path / place).chmod(0o777)
+    with pytest.raises(ConfigError, match=f"everybody can replace what lies in {tmp_path / place}"):
+        inspect_spool(tmp_path / "links" / "state" / "file", SMALL)
+    refused(tmp_path / "links" / "state" / "file", "everybody can replace what lies in")
