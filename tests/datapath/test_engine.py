@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Raw
@@ -198,6 +199,22 @@ def test_udp_icmp_sctp_and_other_protocols(engine: Engine) -> None:
         tcp [fd00::2]:80 > [2001:db8:1::1]:9 SA      -> accept
         """,
     )
+
+
+def test_records_of_icmp_have_its_type_and_code(engine: Engine) -> None:
+    records = play(
+        engine,
+        """
+        icmp 192.0.2.1 > 10.0.0.2 type=8             -> accept | accept office-ping
+        icmp 192.0.2.1 > 10.0.0.2 type=13            -> drop | reject default policy
+        icmp 2001:db8:1::1 > fd00::2                 -> accept | accept office-ping
+        udp 192.0.2.1:5000 > 10.0.0.2:53             -> accept | accept office-dns
+        """,
+    )
+    flows = [record for record in records if isinstance(record, FlowRecord)]
+    known = [(one.icmp_type, one.icmp_code) for one in flows]
+    assert known == [(8, 0), (13, 0), (128, 0), (UNSET, UNSET)]
+    assert all(one.source.port == one.destination.port == 0 for one in flows[:3])
 
 
 def test_another_protocol_is_judged_by_its_number(engine: Engine) -> None:
