@@ -59,3 +59,11 @@ def test_its_readme_tells_how_to_use_it(project: Path) -> None:
     block = text.split("```toml\n")[1].split("```")[0]
     (name,) = tomllib.loads(block)["collectors"]
     assert project.name.endswith(name)
+
+
+def test_the_enforcer_is_typed(workshop: Workshop) -> None:
+    copy = workshop.base / "enforcer"
+    shutil.copytree(EXAMPLES / "enforcer", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    files, python = ["enforcer.py", "demo.py"], str(workshop.python)
+    workshop.tool("mypy", "--strict", "--python-executable", python, *files, cwd=copy)
+    workshop.tool("pyright", "--pythonpath", python, *files, cwd=copy)

@@ -7,6 +7,7 @@ from trireme_datapath.demo._live import run_live
 from trireme_datapath.demo._replayed import run_replayed
 from trireme_datapath.demo._report import DemoReport
 from trireme_datapath.demo._screen import Screen
+from trireme_datapath.demo._topology import Topology
 
 __all__ = [
     "ATTEMPTS",
@@ -15,6 +16,7 @@ __all__ = [
     "Outcome",
     "Result",
     "Screen",
+    "Topology",
     "run_live",
     "run_replayed",
 ]

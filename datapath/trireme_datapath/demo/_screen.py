@@ -45,7 +45,7 @@ class Screen:
         self._held: list[str] | None = None
 
     @hookimpl
-    def trireme_register_collectors(self) -> list[CollectorSpec]:  # type: ignore[type-arg]  # it has no options
+    def trireme_register_collectors(self) -> list[CollectorSpec]:
         """Offer this very object as a collector."""
         return [
             CollectorSpec(
