@@ -187,4 +187,13 @@ def _element(item: object) -> str:
     values = {name: getattr(item, name) for name in _names(type(item))}
     if set(values) == {"name", "value"}:
         return f"{values['name']}={values['value']}"
-    return msgspec.json.encode(item).decode()
+    try:
+        return msgspec.json.encode(item).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON in UTF-8 cannot carry
+        return msgspec.json.encode({name: _whole(text) for name, text in values.items()}).decode()
+
+
+def _whole(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

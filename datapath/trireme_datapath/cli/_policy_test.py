@@ -152,7 +152,9 @@ def _write_junit(path: str, reports: list[PolicyTestReport]) -> None:
                 message = _xml(wrong[0].message.splitlines()[0])
                 ElementTree.SubElement(case, "failure", message=message).text = _xml(text)
     ElementTree.indent(root)
-    Path(path).write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+    Path(path).write_bytes(
+        ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    )
 
 
 def _xml(text: str) -> str:

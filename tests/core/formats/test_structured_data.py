@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from trireme_collector import ContainerRecord, FlowRecord, Record
+from trireme_collector import (
+    ContainerRecord,
+    FlowRecord,
+    IPTablesTrace,
+    IPTablesTraceRecord,
+    Record,
+)
 from trireme_collector.formats._structured_data import (
     _KEPT,
     _MAX_KEPT,
@@ -41,3 +47,10 @@ def test_a_long_list_is_not_kept() -> None:
     record = ContainerRecord(tags=("long" * 1_000,))
     assert render_parameters(record) == plainly(record)
     assert all(kept != record.tags for _, _, kept in _KEPT)
+
+
+def test_half_a_surrogate_pair_in_a_step_of_a_trace_is_replaced() -> None:
+    step = IPTablesTraceRecord(chain="a\ud800b", ttl=7)
+    rendered = render_parameters(IPTablesTrace(records=(step,)))
+    assert '\\"chain\\":\\"a\ufffdb\\"' in rendered
+    assert '\\"ttl\\":7' in rendered
