@@ -136,11 +136,12 @@ def test_kubernetes_knows_every_key(objects: dict[str, dict[str, object]], kind:
     assert unknown_keys({"spec": {"nonsense": 1}}, "V1DaemonSet") == [".spec.nonsense"]
 
 
-def test_the_unit_starts_commands_that_exist() -> None:
-    lines = re.findall(
-        r"^Exec\w+=\S+/trireme-collector (.+)$", UNIT.read_text("utf-8"), re.MULTILINE
-    )
-    assert [command_line(shlex.split(line)).info_name for line in lines] == ["check", "run"]
+@pytest.mark.parametrize("unit", sorted(PACKAGING.glob("*.service")), ids=lambda unit: unit.stem)
+def test_units_start_commands_that_exist(unit: Path) -> None:
+    text = unit.read_text("utf-8")
+    lines = re.findall(r"^Exec\w+=/opt/trireme/bin/trireme-collector (.+)$", text, re.MULTILINE)
+    names = [command_line(shlex.split(line)).info_name for line in lines]
+    assert names == (["check", "run"] if unit == UNIT else ["serve"])
 
 
 def test_the_image_starts_a_command_that_exists() -> None:
