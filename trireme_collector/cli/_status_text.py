@@ -99,14 +99,18 @@ def _lines(status: AgentStatus) -> Iterator[str]:
         f"since    {format_rfc3339(records.epoch)}, epoch {records.epoch}; process {status.pid},"
         f" version {printable(status.program_version)}"
     )
-    yield (
-        f"policy   {printable(policy.file)}, revision {printable(policy.revision)},"
-        f" in force since {format_rfc3339(policy.loaded_ns)}"
-    )
-    if policy.observe_by:
-        mode = click.style("observed only", fg="yellow") if policy.observe_only else "enforced"
-        yield f"         {mode}, by {printable(policy.observe_by)}"
-    yield from _packet_lines(status.packets)
+    if policy.file:
+        yield (
+            f"policy   {printable(policy.file)}, revision {printable(policy.revision)},"
+            f" in force since {format_rfc3339(policy.loaded_ns)}"
+        )
+        if policy.observe_by:
+            mode = click.style("observed only", fg="yellow") if policy.observe_only else "enforced"
+            yield f"         {mode}, by {printable(policy.observe_by)}"
+        yield from _packet_lines(status.packets)
+    else:  # an agent that judges nothing
+        counts = status.packets.counters.items()
+        yield f"counts   {', '.join(f'{printable(name)} {count}' for name, count in counts)}"
     for check in status.health:
         word = click.style("ok", fg="green") if check.ok else click.style("BAD", fg="red")
         yield f"health   {printable(check.name)} {word}: {printable(check.detail)}"

@@ -50,7 +50,9 @@ def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.json.decode(raw, type=dict[str, object]))
         return
-    if result.changed:
+    if not result.revision:  # an agent that judges nothing has no policy
+        click.echo("the outputs were opened anew")
+    elif result.changed:
         before, now = printable(result.revision_before), printable(result.revision)
         click.echo(f"policy revision {before} -> {now}  {printable(result.policy_file)}")
     else:

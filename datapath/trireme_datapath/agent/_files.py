@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trireme_datapath.policy import CompiledPolicy, Policy
     from trireme_datapath.policy.told import ToldUnit
 
-__all__ = ["AgentFiles", "Readable", "Reading", "SwitchedFiles", "ToldFiles"]
+__all__ = ["AgentFiles", "Readable", "Reading", "SwitchedFiles", "ToldFiles", "changed_keys"]
 
 _TAKEN_OVER = frozenset({"datapath.policy", "datapath.observe"})  # by a running agent
 
@@ -125,7 +125,7 @@ class AgentFiles:
             problems += _lines(error)
         if policy is None or problems:
             raise ConfigError("\n".join(problems), problems=problems)
-        changed = _differences(self._running.settings, found.settings)
+        changed = changed_keys(self._running.settings, found.settings)
         restart_needed = tuple(key for key in changed if key not in _TAKEN_OVER)
         return Reading(policy, policy_file, restart_needed, observe)
 
@@ -232,7 +232,7 @@ def _lines(error: TriremeError) -> tuple[str, ...]:
     return tuple(getattr(error, "problems", ())) or (str(error),)
 
 
-def _differences(old: msgspec.Struct, new: msgspec.Struct, prefix: str = "") -> list[str]:
+def changed_keys(old: msgspec.Struct, new: msgspec.Struct, prefix: str = "") -> tuple[str, ...]:
     """Name the keys that differ; a table of the datapath is looked into, others are named whole."""
     keys: list[str] = []
     for name in old.__struct_fields__:
@@ -240,7 +240,7 @@ def _differences(old: msgspec.Struct, new: msgspec.Struct, prefix: str = "") -> 
         if before == after:
             continue
         if name == "datapath":
-            keys += _differences(before, after, f"{name}.")
+            keys += changed_keys(before, after, f"{name}.")
         else:
             keys.append(prefix + name)
-    return keys
+    return tuple(keys)

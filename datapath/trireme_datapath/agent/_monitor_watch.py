@@ -12,6 +12,7 @@ from trireme_collector.metrics import (
     MetricSpec,
     MetricsServer,
     PipelineMetrics,
+    SpoolWatch,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class MonitorWatch:
         self._source = source
         self._clock = clock
         self._turned_ns = 0
+        self._spools = SpoolWatch(pipeline, clock)
         self.server: MetricsServer | None = None
         if config.listen:
             account = PipelineMetrics(pipeline)
@@ -96,6 +98,7 @@ class MonitorWatch:
     def turn(self) -> None:
         """Note that the loop turned."""
         self._turned_ns = self._clock()
+        self._spools.turn()
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -122,3 +125,4 @@ class MonitorWatch:
         yield HealthCheck(
             "monitor", ok=connected, detail="connected" if connected else "not connected"
         )
+        yield from self._spools.health()

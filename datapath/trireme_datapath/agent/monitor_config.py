@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
+from trireme_collector.control import ControlConfig
 from trireme_collector.errors import TriremeError
 from trireme_collector.strict_toml import load_document
 from trireme_datapath.observer.config import ObserverConfig
@@ -63,11 +64,13 @@ class MonitorAgentConfiguration(
     Attributes:
         source: ``cilium-monitor``.
         monitor: What is read, and how.
+        control: Where a running agent takes commands.
         observer: Where the last flows can be asked for, and followed.
     """
 
     source: SourceName
     monitor: MonitorSourceConfig = MonitorSourceConfig()
+    control: ControlConfig = ControlConfig()
     observer: ObserverConfig = ObserverConfig()
 
 

@@ -13,6 +13,16 @@ from structlog.testing import capture_logs
 from tests.datapath.monitor.monitor_servers import FakeMonitorServer, session
 from tests.datapath.monitor.test_records import drop, log, trace, verdict
 from trireme_collector import cli
+from trireme_collector.cli._status_text import status_text
+from trireme_collector.control import (
+    AgentState,
+    AgentStatus,
+    CommandFailedError,
+    ControlClient,
+    DrainArguments,
+    DrainResult,
+    ReloadResult,
+)
 from trireme_collector.errors import ConfigError, DatapathError
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.metrics import MetricsConfig
@@ -50,6 +60,8 @@ MESSAGES = (
 
 def write(directory: Path, more: str = "") -> Path:
     path = directory / "agent.toml"
+    if "[control]" not in more:
+        more += "\n[control]\nenabled = false"
     path.write_text(
         'source = "cilium-monitor"\ninstance = "node"\ncheckpoint_seconds = 0\n'
         '[monitor]\nsocket = "monitor.sock"\n'
@@ -290,3 +302,60 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["settings"]["monitor"]["profile"] == "1.16"
     assert found["warnings"][0]["subject"] == "monitor"
+
+
+# The control socket.
+
+
+@pytest.fixture
+def controlled(tmp_path: Path) -> Iterator[tuple[MonitorAgent, ControlClient, FakeMonitorServer]]:
+    with FakeMonitorServer(tmp_path / "monitor.sock") as server:
+        agent = built(tmp_path, f"[control]\npath = '{tmp_path}/c'")
+        agent.start()
+        thread = threading.Thread(target=agent.run)
+        thread.start()
+        yield agent, ControlClient(str(tmp_path / "c")), server
+        agent.stop()
+        thread.join(10)
+    assert not (tmp_path / "c").exists()
+
+
+def test_it_tells_its_status_over_the_control_socket(
+    controlled: tuple[MonitorAgent, ControlClient, FakeMonitorServer],
+) -> None:
+    agent, client, server = controlled
+    server.accept().sendall(session(*MESSAGES))
+    while (status := client.call("status", AgentStatus)).packets.counters["messages"] < 4:
+        continue
+    assert status.packets.counters["lost"] == 17
+    assert (status.state, status.reasons) == (AgentState.RUNNING, ())
+    assert {check.name: check.ok for check in status.health} == {"loop": True, "monitor": True}
+    assert status.policy.file == ""
+    assert "counts   messages 4, records 3, malformed 1" in status_text(status)
+    assert agent.commands.names() == ["drain", "reload", "status"]
+
+
+def test_it_reloads_and_says_what_a_restart_would_change(
+    controlled: tuple[MonitorAgent, ControlClient, FakeMonitorServer], tmp_path: Path
+) -> None:
+    _, client, _ = controlled
+    path = tmp_path / "agent.toml"
+    text = path.read_text(encoding="utf-8")
+    assert client.call("reload", ReloadResult).restart_needed == ()
+    path.write_text(text.replace('instance = "node"', 'instance = "other"'), encoding="utf-8")
+    assert client.call("reload", ReloadResult).restart_needed == ("instance",)
+    path.write_text(text.replace("[monitor]", "[monitro]"), encoding="utf-8")
+    with pytest.raises(CommandFailedError, match="monitro"):
+        client.call("reload", ReloadResult)
+
+
+def test_it_ends_when_it_is_drained(
+    controlled: tuple[MonitorAgent, ControlClient, FakeMonitorServer],
+) -> None:
+    _, client, server = controlled
+    server.accept().sendall(session(*MESSAGES))
+    while client.call("status", AgentStatus).packets.counters["messages"] < 4:
+        continue
+    result = client.call("drain", DrainResult, DrainArguments(deadline_seconds=5))
+    assert result.complete
+    assert not result.rules_in_place
