@@ -72,6 +72,8 @@ def require_grpc() -> None:
 
     # We start programs and never fork a server; its handlers would complain all the same.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    # Else everybody who reaches a port writes a line into our log with each handshake that fails.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         import_module("grpc")
         import_module("google.protobuf")
