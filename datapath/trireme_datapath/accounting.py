@@ -96,7 +96,6 @@ class ConnectionAccount:
         self._list_began_ns = self._first_list_ns = 0
         self.counters = core.counters
         core.counted = True
-        core.account = self
         core.flows.patience_ns = _PATIENCE_NS
         core.flows.departed = []
 

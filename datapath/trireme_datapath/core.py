@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trireme_collector.records import FlowDropReason, FlowRecord, Record
-    from trireme_datapath.accounting import ConnectionAccount
     from trireme_datapath.counters import CounterReporter
     from trireme_datapath.dns_observer import DNSObserver
     from trireme_datapath.exceptions import ExceptionReporter
@@ -55,7 +54,6 @@ class EngineCore:
         ways: Finds out what hook, interfaces and mark say about the units of a packet.
         counters: What was done, by name.
         counted: Whether the kernel counts the packets of accepted flows.
-        account: The account of what they carried, if one is kept.
         dns: Who looks at DNS, if somebody does.
         counting: Who reports the counters, if somebody does.
         exceptions: Who reports connections that came to nothing, if somebody does.
@@ -75,7 +73,6 @@ class EngineCore:
         self.flows = FlowTable(max_flows)
         self.revision = -1
         self.counted = False
-        self.account: ConnectionAccount | None = None
         self.dns: DNSObserver | None = None
         self.counting: CounterReporter | None = None
         self.exceptions: ExceptionReporter | None = None

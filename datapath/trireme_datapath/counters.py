@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from trireme_collector.records import Record
-    from trireme_datapath.backends.netlink import QueueStatistics
+    from trireme_datapath.backends._queue_statistics import QueueStatistics
     from trireme_datapath.judgement import Outcome
     from trireme_datapath.rulings import Ruling
 

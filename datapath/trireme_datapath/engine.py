@@ -108,6 +108,7 @@ class Engine:
         self._reporter = DropReporter(limits.max_packet_reports_per_second)
         self.counters = self._core.counters
         self._tracer = PacketTracer(self.counters)
+        self._account: ConnectionAccount | None = None
         self.flows = self._core.flows
 
     @property
@@ -186,11 +187,11 @@ class Engine:
             self._tracer.expire(now_ns)
         self.flows.sweep(now_ns)
         records = self._batch.take_records()
-        if self._core.account is not None:
-            records += self._core.account.take_records(now_ns)
+        if self._account is not None:
+            records += self._account.take_records(now_ns)
         if self._core.exceptions is not None:
             departed = self.flows.departed
-            if departed and self._core.account is None:
+            if departed and self._account is None:
                 self.flows.departed = []
                 self._core.exceptions.departed(departed, now_ns)
             records += self._core.exceptions.take_records()
@@ -254,8 +255,8 @@ class Engine:
 
     def _forget_rulings(self) -> None:
         self._batch.forget_rulings()
-        if self._core.account is not None:
-            self._core.account.forget_rulings()
+        if self._account is not None:
+            self._account.forget_rulings()
 
     def keep_account(
         self,
@@ -281,7 +282,9 @@ class Engine:
         Returns:
             Where to hand what the kernel says.
         """
-        return ConnectionAccount(self._core, limits, mark, is_local, shared=shared)
+        account = ConnectionAccount(self._core, limits, mark, is_local, shared=shared)
+        self._account = account
+        return account
 
     def leave_counting(self) -> None:
         """Have the records of accepted flows say nothing of packets: another engine follows them.
@@ -487,8 +490,8 @@ class Engine:
             self.flows.remove(flow)
             return None, None
         changed = ruling.denied != flow.denied
-        if self._core.account is not None:
-            self._core.account.change(flow, ruling, now_ns)
+        if self._account is not None:
+            self._account.change(flow, ruling, now_ns)
         flow.ruling, flow.denied, flow.revision = ruling, ruling.denied, self._core.stamp(ruling)
         if not changed:
             return flow, None

@@ -66,7 +66,9 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             for any ending.
         loopback: Queue what the host sends to itself, too.
         fail_open: Let packets pass while no agent runs. Off: they are dropped.
-        verify_seconds: How often the rules are compared with what they should be; 0 for never.
+        verify_seconds: How often the rules are compared with what they should be; 0 for never. They
+            are also when the kernel tells of a change, which it does not of those by the legacy
+            iptables.
         repair: Put them in place again when they differ. Off: the status and the log say so.
     """
 

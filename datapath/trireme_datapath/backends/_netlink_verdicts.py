@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from trireme_datapath.backends._netlink_codec import VERDICT_ID, Attribute
+from trireme_datapath.backends._netlink_codec import (
+    VERDICT_ID,
+    Attribute,
+    MessageError,
+    PacketMessage,
+    parse_message,
+)
 from trireme_datapath.packets import Verdict
 
-__all__ = ["payload_start", "read_verdicts"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trireme_datapath.backends._receive_ring import ReceiveRing
+    from trireme_datapath.packets import JudgedPackets
+
+__all__ = ["payload_start", "read_verdicts", "wanted_packets"]
 
 _BATCH: Final = 0x0303  # NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT_BATCH
 _HEAD_BYTES: Final = VERDICT_ID + 4
@@ -54,3 +66,31 @@ def read_verdicts(messages: bytes) -> tuple[dict[int, Verdict], Verdict | None]:
             singles[packet_id] = verdict
         at += max(size, _HEAD_BYTES)
     return singles, others
+
+
+def wanted_packets(
+    judged: JudgedPackets, ring: ReceiveRing, count: int, messages: bytes
+) -> Iterator[tuple[PacketMessage, Verdict]]:
+    """Read the packets of a batch that somebody who watches is interested in.
+
+    Args:
+        judged: Who watches.
+        ring: Where the messages with the packets are.
+        count: How many slots of it are filled.
+        messages: The verdicts of the batch.
+    """
+    singles, others = read_verdicts(messages)
+    for index in range(count):
+        message = ring.message(index)
+        # Most are of no interest, and reading a whole message costs more than all of this.
+        start = payload_start(message)
+        if start < 0 or not judged.wants(message, start):
+            continue
+        try:
+            packet = parse_message(message)
+        except MessageError:
+            continue
+        if isinstance(packet, PacketMessage):
+            found = singles.get(packet.packet_id, others)
+            if found is not None:
+                yield packet, found

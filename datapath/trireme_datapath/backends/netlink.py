@@ -19,29 +19,29 @@ from typing import TYPE_CHECKING, Final, Self
 
 from trireme_datapath.backends._errors import QueueBusyError
 from trireme_datapath.backends._interfaces import InterfaceNames
+from trireme_datapath.backends._netlink_batch import Batch
 from trireme_datapath.backends._netlink_codec import (
-    VERDICT_ID,
     MessageError,
     PacketMessage,
     batch_verdict,
     parse_message,
-    verdict,
-    verdicts,
 )
-from trireme_datapath.backends._netlink_layout import PACKET_ID, Layout, discover, may_widen
+from trireme_datapath.backends._netlink_kinds import Kinds
+from trireme_datapath.backends._netlink_layout import PACKET_ID
 from trireme_datapath.backends._netlink_socket import NetlinkQueue, QueueSettings
-from trireme_datapath.backends._netlink_verdicts import payload_start, read_verdicts
+from trireme_datapath.backends._netlink_verdicts import wanted_packets
 from trireme_datapath.backends._queue_statistics import QueueStatistics, read_statistics
 from trireme_datapath.backends._receive_ring import ReceiveRing
 from trireme_datapath.packets import QueuedPacket, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from trireme_collector.records import Record
+    from trireme_datapath.backends._netlink_kinds import Kind
     from trireme_datapath.engine import Engine
-    from trireme_datapath.lanes import FastRow, Lane
+    from trireme_datapath.lanes import FastRow
     from trireme_datapath.packets import JudgedPackets
 
 __all__ = [
@@ -61,52 +61,8 @@ _SLOT_STEP: Final = 64
 # (records, signals) must not starve under a flood.
 MAX_BATCHES: Final = 32
 OPENING_BATCHES: Final = 4  # of a queue that must not keep another waiting: a millisecond or two
-# Hooks x interfaces x marks x a few forms; beyond it, all are found anew.
-_MAX_KINDS: Final = 64
 # The kernel is short of memory for a moment; anything else means that the socket is dead.
 _PASSING: Final = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
-
-
-class _Kind:
-    """One kind of message: its layout, the engine's lane for it, and the verdict that denies."""
-
-    __slots__ = ("accept_batch", "accept_one", "deny_one", "lane", "layout", "wide_key")
-
-    def __init__(self, layout: Layout, wide_key: bytes, lane: Lane, queue_number: int) -> None:
-        self.layout = layout
-        self.wide_key = wide_key
-        self.lane = lane
-        denial = verdict(queue_number, 0, lane.denied_verdict, lane.denied_mark)
-        self.deny_one = _halves(denial)
-        mark = lane.accepted_mark
-        self.accept_batch = _halves(batch_verdict(queue_number, 0, Verdict.ACCEPT, mark))
-        self.accept_one = _halves(verdict(queue_number, 0, Verdict.ACCEPT, mark))
-
-    def accept(self, packet_ids: Iterable[int]) -> bytes:
-        head, tail = self.accept_one
-        return b"".join([head + one.to_bytes(4, "big") + tail for one in packet_ids])
-
-    def deny(self, packet_ids: Sequence[int]) -> bytes:
-        head, tail = self.deny_one
-        return b"".join([head + one.to_bytes(4, "big") + tail for one in packet_ids])
-
-
-def _halves(message: bytes) -> tuple[bytes, bytes]:
-    """Give what stands before and behind the packet id of a verdict."""
-    return message[:VERDICT_ID], message[VERDICT_ID + 4 :]
-
-
-class _Batch:
-    """The verdicts of one batch while they are gathered."""
-
-    __slots__ = ("blind", "others", "own", "own_ids", "records")
-
-    def __init__(self, records: list[Record]) -> None:
-        self.own: list[bytes] = []
-        self.own_ids: set[int] = set()
-        self.records = records
-        self.others: set[int] = set()  # slots that hold no packet
-        self.blind = False  # a packet waits whose id could not be read
 
 
 class NetlinkBackend:
@@ -147,8 +103,12 @@ class NetlinkBackend:
         self._engine = engine
         self._interfaces = interfaces or InterfaceNames()
         self._ring = ReceiveRing(_SLOTS, -(-room // _SLOT_STEP) * _SLOT_STEP)
-        self._kinds: list[_Kind] = []  # the one that was used last comes first
-        self._lanes: dict[tuple[int, str, str, int, int], Lane] = {}
+        self._kinds = Kinds(
+            engine,
+            queue.queue_number,
+            copy_range=queue.settings.copy_range,
+            slot_size=self._ring.slot_size,
+        )
         # Packets may wait that were received and got no verdict: see `_drop_forgotten`.
         self._forgotten = inherited
         self._max_batches = max_batches
@@ -202,7 +162,7 @@ class NetlinkBackend:
         """
         records: list[Record] = []
         if self._interfaces.refresh(now_ns):
-            self._forget_kinds()
+            self._kinds.forget()
         if self.queue.early:
             self._judge_early(now_ns, records)
         ring, descriptor = self._ring, self.queue.fileno()
@@ -239,7 +199,7 @@ class NetlinkBackend:
 
     def close(self) -> None:
         """Give the queue back."""
-        self._forget_kinds()
+        self._kinds.forget()
         self.queue.close()
 
     def __enter__(self) -> Self:
@@ -260,15 +220,17 @@ class NetlinkBackend:
         ring = self._ring
         counters = self.counters
         counters["batches"] += 1
-        kinds = self._kinds
+        kinds = self._kinds.known
         if not kinds:
-            return self._judge_mixed(count, range(count), _Batch(records), now_ns)
+            return self._judge_mixed(
+                count, range(count), Batch(self.queue.queue_number, self._ring, records), now_ns
+            )
         kind = kinds[0]
         rows = kind.layout.rows(ring.buffer[: count * ring.slot_size])
         denied, rest = self._judge_rows(rows, kind, count, now_ns)
         if rest:
-            batch = _Batch(records)
-            self._settle(kind, denied, range(count), rest, batch)
+            batch = Batch(self.queue.queue_number, self._ring, records)
+            batch.settle(kind, denied, range(count), rest)
             return self._judge_mixed(count, rest, batch, now_ns)
         counters["packets"] += count
         last = (count - 1) * ring.slot_size + PACKET_ID
@@ -283,7 +245,7 @@ class NetlinkBackend:
         return kind.deny(denied) + accept
 
     def _judge_rows(
-        self, rows: Iterable[FastRow], kind: _Kind, count: int, now_ns: int
+        self, rows: Iterable[FastRow], kind: Kind, count: int, now_ns: int
     ) -> tuple[list[int], Sequence[int]]:
         try:
             return self._engine.receive_batch(rows, kind.lane, kind.layout.key, now_ns)
@@ -291,16 +253,16 @@ class NetlinkBackend:
             self.counters["batch_errors"] += 1
             return [], range(count)
 
-    def _judge_mixed(self, count: int, rest: Sequence[int], batch: _Batch, now_ns: int) -> bytes:
+    def _judge_mixed(self, count: int, rest: Sequence[int], batch: Batch, now_ns: int) -> bytes:
         """Judge the slots that the first pass left, by other kinds and then one by one."""
         kinds = self._kinds
         ring = self._ring
-        tried = set(kinds[:1])
+        tried = set(kinds.known[:1])
         most, best = count - len(rest), None
         singles: list[int] = []
         while rest:
             message = ring.message(rest[0])
-            kind = next((one for one in kinds if one.layout.matches(message)), None)
+            kind = kinds.of(message)
             if kind is None or kind in tried:
                 singles.append(rest[0])
                 rest = rest[1:]
@@ -308,47 +270,29 @@ class NetlinkBackend:
             tried.add(kind)
             rows = kind.layout.rows_at(ring.buffer, rest)
             denied, others = self._judge_rows(rows, kind, len(rest), now_ns)
-            self._settle(kind, denied, rest, [rest[index] for index in others], batch)
+            batch.settle(kind, denied, rest, [rest[index] for index in others])
             if len(rest) - len(others) > most:
                 most, best = len(rest) - len(others), kind
             rest = [rest[index] for index in others]
         if best is not None:
-            kinds.remove(best)
-            kinds.insert(0, best)
+            kinds.prefer(best)
         for index in singles:
             self._judge_slot(index, batch, now_ns)
-        return self._close_batch(count, batch)
+        verdicts, judged = batch.close(count)
+        self.counters["packets"] += judged
+        return verdicts
 
-    def _settle(
-        self,
-        kind: _Kind,
-        denied: Sequence[int],
-        tried: Iterable[int],
-        rest: Sequence[int],
-        batch: _Batch,
-    ) -> None:
-        """Keep the verdicts of slots that were judged among others of another kind."""
-        if denied:
-            batch.own.append(kind.deny(denied))
-            batch.own_ids.update(denied)
-        if kind.lane.accepted_mark is not None:
-            left = set(rest)
-            judged = [self._packet_id(index) for index in tried if index not in left]
-            accepted = [one for one in judged if one not in batch.own_ids]
-            batch.own.append(kind.accept(accepted))
-            batch.own_ids.update(accepted)
-
-    def _judge_slot(self, index: int, batch: _Batch, now_ns: int) -> None:
+    def _judge_slot(self, index: int, batch: Batch, now_ns: int) -> None:
         message = self._ring.message(index)
         packet = self._read(message, batch)
         if packet is None:
             batch.others.add(index)
             return
         queued = self._queued(packet)
-        self._learn(message, queued)
+        self._kinds.learn(message, queued)
         self._judge_single(queued, batch, now_ns)
 
-    def _read(self, message: memoryview | bytes, batch: _Batch) -> PacketMessage | None:
+    def _read(self, message: memoryview | bytes, batch: Batch) -> PacketMessage | None:
         """Read a message; count, and deny if possible, what is no packet that can be judged."""
         try:
             parsed = parse_message(message)
@@ -357,7 +301,7 @@ class NetlinkBackend:
             if error.packet_id is None:
                 batch.blind = True
             else:
-                self._own(batch, error.packet_id, Verdict.DROP, None)
+                batch.judge(error.packet_id, Verdict.DROP, None)
             return None
         if isinstance(parsed, PacketMessage):
             return parsed
@@ -369,51 +313,29 @@ class NetlinkBackend:
                 raise PermissionError(errno.EPERM, "CAP_NET_ADMIN was lost")
         return None
 
-    def _judge_single(self, queued: QueuedPacket, batch: _Batch, now_ns: int) -> None:
+    def _judge_single(self, queued: QueuedPacket, batch: Batch, now_ns: int) -> None:
         self.counters["single_packets"] += 1
         try:
             decision = self._engine.receive(queued, now_ns)
         except Exception:  # noqa: BLE001  no packet may stop the others: this one is dropped
             self.counters["judge_errors"] += 1
-            self._own(batch, queued.packet_id, Verdict.DROP, None)
+            batch.judge(queued.packet_id, Verdict.DROP, None)
             return
         batch.records.extend(decision.records)
         if decision.verdict is not Verdict.ACCEPT or decision.mark is not None:
-            self._own(batch, queued.packet_id, decision.verdict, decision.mark)
-
-    def _own(self, batch: _Batch, packet_id: int, number: Verdict, mark: int | None) -> None:
-        batch.own.append(verdict(self.queue.queue_number, packet_id, number, mark))
-        batch.own_ids.add(packet_id)
-
-    def _close_batch(self, count: int, batch: _Batch) -> bytes:
-        """Put the verdicts of a batch in order: those of single packets, then the rest."""
-        packets = [self._packet_id(i) for i in range(count) if i not in batch.others]
-        self.counters["packets"] += len(packets)
-        accepted = [one for one in packets if one not in batch.own_ids]
-        if not accepted:
-            return b"".join(batch.own)
-        number = self.queue.queue_number
-        if batch.blind:  # a batch verdict would let the unread packet pass
-            batch.own.append(verdicts(number, accepted, Verdict.ACCEPT))
-        else:
-            batch.own.append(batch_verdict(number, accepted[-1], Verdict.ACCEPT))
-        return b"".join(batch.own)
-
-    def _packet_id(self, index: int) -> int:
-        start = index * self._ring.slot_size + PACKET_ID
-        return int.from_bytes(self._ring.buffer[start : start + 4], "big")
+            batch.judge(queued.packet_id, decision.verdict, decision.mark)
 
     def _judge_early(self, now_ns: int, records: list[Record]) -> None:
         """Judge what came while the queue was configured."""
         messages, self.queue.early = self.queue.early, []
-        batch = _Batch(records)
+        batch = Batch(self.queue.queue_number, self._ring, records)
         for message in messages:
             packet = self._read(message, batch)
             if packet is not None:
                 self.counters["packets"] += 1
                 self._judge_single(self._queued(packet), batch, now_ns)
                 if packet.packet_id not in batch.own_ids:
-                    self._own(batch, packet.packet_id, Verdict.ACCEPT, None)
+                    batch.judge(packet.packet_id, Verdict.ACCEPT, None)
         if not self._send(b"".join(batch.own)):
             self._forgotten = True
 
@@ -450,30 +372,10 @@ class NetlinkBackend:
 
     def _show(self, judged: JudgedPackets, count: int, verdicts: bytes, now_ns: int) -> None:
         try:
-            judged.take(self._judged_packets(judged, count, verdicts), now_ns)
+            wanted = wanted_packets(judged, self._ring, count, verdicts)
+            judged.take(((self._queued(one), found) for one, found in wanted), now_ns)
         except Exception:  # noqa: BLE001  who only watches may not disturb the judging
             self.counters["watcher_errors"] += 1
-
-    def _judged_packets(
-        self, judged: JudgedPackets, count: int, messages: bytes
-    ) -> Iterator[tuple[QueuedPacket, Verdict]]:
-        singles, others = read_verdicts(messages)
-        for index in range(count):
-            message = self._ring.message(index)
-            # Most are of no interest, and reading a whole message costs more than all of this.
-            start = payload_start(message)
-            if start < 0 or not judged.wants(message, start):
-                continue
-            try:
-                packet = parse_message(message)
-            except MessageError:
-                continue
-            if isinstance(packet, PacketMessage):
-                found = singles.get(packet.packet_id, others)
-                if found is not None:
-                    yield self._queued(packet), found
-
-    # Kinds of messages.
 
     def _queued(self, packet: PacketMessage) -> QueuedPacket:
         name = self._interfaces.name
@@ -488,34 +390,3 @@ class NetlinkBackend:
             gid=packet.gid,
             packet_id=packet.packet_id,
         )
-
-    def _learn(self, message: memoryview, queued: QueuedPacket) -> None:
-        """Make a kind of a message that belongs to none yet."""
-        kinds = self._kinds
-        for kind in kinds:
-            if kind.layout.matches(message):
-                return
-        slot_size = self._ring.slot_size
-        layout = discover(message, slot_size)
-        wide = discover(message, slot_size, may_widen(message))
-        if layout is None or wide is None:
-            return
-        for kind in kinds:
-            if kind.wide_key == wide.key:
-                # The same but for a value that proves to change: step over it from now on.
-                kind.layout = wide
-                return
-        if len(kinds) >= _MAX_KINDS:
-            self._forget_kinds()
-        where = (queued.hook, queued.indev, queued.outdev, queued.mark, layout.version)
-        lane = self._lanes.get(where)
-        if lane is None:
-            copy_range = self.queue.settings.copy_range
-            lane = self._lanes[where] = self._engine.lane(queued, copy_range=copy_range)
-        kinds.append(_Kind(layout, wide.key, lane, self.queue.queue_number))
-
-    def _forget_kinds(self) -> None:
-        for lane in self._lanes.values():
-            self._engine.forget_lane(lane)
-        self._lanes.clear()
-        self._kinds.clear()

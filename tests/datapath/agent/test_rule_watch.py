@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -40,12 +41,41 @@ class Rules:
         return list(self.problems)
 
 
+class Told:
+    """Tells of changes when a test says so."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0)
+        self.ours = True
+        self.heard_of = threading.Event()
+        self.closed = threading.Event()
+
+    def tell(self) -> None:
+        os.eventfd_write(self._event, 1)
+
+    def fileno(self) -> int:
+        return self._event
+
+    def heard(self) -> bool:
+        os.eventfd_read(self._event)
+        self.heard_of.set()
+        return self.ours
+
+    def close(self) -> None:
+        os.close(self._event)
+        self.closed.set()
+
+
 class Bench:
-    def __init__(self, *, repair: bool, seconds: float = 3) -> None:
+    def __init__(self, *, repair: bool, seconds: float = 3, told: Told | None = None) -> None:
         self.rules = Rules()
         self.records: list[Record] = []
         self.watch = RuleWatch(
-            lambda: self.rules, seconds=seconds, repair=repair, report=self.records.append
+            lambda: self.rules,
+            seconds=seconds,
+            repair=repair,
+            report=self.records.append,
+            changes=lambda: told,
         )
 
     @property
@@ -129,3 +159,23 @@ def test_nobody_looks_where_it_is_not_wanted() -> None:
     bench.watch.start()
     bench.watch.stop()
     assert not bench.rules.looked.is_set()
+
+
+def test_what_the_kernel_tells_of_is_looked_at_at_once() -> None:
+    told = Told()
+    bench = Bench(repair=True, seconds=3_600, told=told)
+    bench.watch.start()
+    bench.rules.problems = ["gone"]
+    told.tell()
+    assert bench.rules.looked.wait(10)
+    while not bench.records:
+        continue
+    assert bench.rules.installs == 1
+    bench.rules.looked.clear()
+    told.ours = False  # somebody else's table
+    told.heard_of.clear()
+    told.tell()
+    assert told.heard_of.wait(10)
+    bench.watch.stop()
+    assert not bench.rules.looked.is_set()
+    assert told.closed.is_set()

@@ -27,6 +27,7 @@ from trireme_datapath.kernel.conntrack._sockets import (
 )
 from trireme_datapath.kernel.conntrack._tracker import (
     ConnectionTracker,
+    FollowsConnections,
     TrackerSettings,
     is_local_address,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "ConnectionTuple",
     "Control",
     "Counters",
+    "FollowsConnections",
     "Listing",
     "RowReader",
     "TcpState",

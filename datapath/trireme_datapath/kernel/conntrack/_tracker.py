@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 from msgspec import Meta, Struct
 
@@ -16,14 +16,15 @@ from trireme_datapath.kernel.conntrack._sockets import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable
 
     from trireme_collector.records import Record
-    from trireme_datapath.accounting import ConnectionAccount
     from trireme_datapath.kernel.conntrack._messages import Connection
+    from trireme_datapath.kernel.conntrack._rows import ConnectionRow
     from trireme_datapath.kernel.marks import ConnectionMark
 
-__all__ = ["ConnectionTracker", "TrackerSettings", "is_local_address"]
+__all__ = ["ConnectionTracker", "FollowsConnections", "TrackerSettings", "is_local_address"]
 
 _SECOND: Final = 1_000_000_000
 # The kernel is short of memory for a moment, or busy with another list.
@@ -49,6 +50,40 @@ class TrackerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reliable: bool = True
 
 
+class FollowsConnections(Protocol):
+    """What is told of connections: `trireme_datapath.accounting.ConnectionAccount`, for one."""
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was done, by name."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether no list is wanted before its time."""
+        ...
+
+    def ended(self, rows: Iterable[ConnectionRow], now_ns: int) -> None:
+        """Take connections that ended."""
+
+    def begin_list(self, now_ns: int) -> None:
+        """Hear that a list of all connections begins."""
+
+    def listed(self, rows: Iterable[ConnectionRow], now_ns: int) -> list[int]:
+        """Take connections of a list; give the positions of those that are to be ended."""
+        ...
+
+    def end_list(self, now_ns: int, *, complete: bool) -> None:
+        """Hear that the list ended."""
+
+    def end_missed(self, now_ns: int) -> None:
+        """Take connections as ended that the last complete list did not have."""
+
+    def take_records(self, now_ns: int) -> list[Record]:
+        """Give the records that were caused since the last call."""
+        ...
+
+
 class ConnectionTracker:
     """Feeds an account from the kernel, and has revoked connections forgotten.
 
@@ -62,7 +97,7 @@ class ConnectionTracker:
 
     def __init__(
         self,
-        account: ConnectionAccount,
+        account: FollowsConnections,
         events: ConnectionEvents,
         table: ConnectionTable,
         settings: TrackerSettings,
@@ -89,7 +124,7 @@ class ConnectionTracker:
     @classmethod
     def open(
         cls,
-        account: ConnectionAccount,
+        account: FollowsConnections,
         settings: TrackerSettings | None = None,
         mark: ConnectionMark | None = None,
     ) -> Self:
