@@ -141,6 +141,13 @@ class Intake:
         """Take the counts of another pipeline."""
         self._collect(record)
 
+    def _abandon(self) -> None:
+        """Take events for nobody, with locks that no thread of another process holds."""
+        self._aggregator_lock, self._emit_lock = threading.Lock(), threading.Lock()
+        self._aggregator = FlowAggregator(self._aggregator.config)
+        self._workers, self._by_kind = (), {}
+        self._closing = True
+
     def _collect(self, record: Record) -> None:
         try:
             self._emit((record,))

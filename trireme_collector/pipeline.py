@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trireme_collector._collector_names import name_collectors
+from trireme_collector._fork import leave_in_child
 from trireme_collector._host_name import host_name
 from trireme_collector._intake import Intake
 from trireme_collector._pipeline_status import PipelineStatus, ShutdownReport, report_shutdown
@@ -131,6 +132,7 @@ class Pipeline(Intake):
             self._writer.close(0)
             raise
         self._started = True
+        leave_in_child(self._leave)
         self._next_checkpoint_ns = now_ns + self._checkpoint_ns
         if self._checkpoint_ns and self._has_spools:
             # What was counted before this epoch: a receiver needs it to tell the two apart.
@@ -245,6 +247,17 @@ class Pipeline(Intake):
             malformed=self._malformed,
             collectors=tuple(worker.status() for worker in self._workers),
         )
+
+    def _leave(self) -> None:
+        """Do nothing any more: in a child, the pipeline belongs to the process that was forked.
+
+        Called in every child. What is reported there goes nowhere, and `close` touches neither
+        files nor receivers, so that the parent goes on as if nothing had been.
+        """
+        self._abandon()
+        self._writer = SpoolWriter((), self._clock)
+        self._timer = None
+        self._started = False
 
     def __enter__(self) -> Self:
         """Start."""

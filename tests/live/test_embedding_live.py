@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +56,26 @@ def test_it_judges_in_a_thread_beside_a_pipeline(lab: Lab, datapath: Datapath) -
     assert not thread.is_alive()
     found = {(one.policy_id, one.destination.port) for one in collector.flows}
     assert found == {("service", ALLOWED), ("default", DENIED)}
+
+
+def test_a_child_that_closes_it_leaves_the_queue_to_its_parent(
+    lab: Lab, datapath: Datapath
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        child = os.fork()
+    if not child:
+        datapath.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    lab.listen(4, ALLOWED)
+    collector = MemoryCollector()
+    thread = threading.Thread(target=datapath.run, args=(collector,))
+    thread.start()
+    assert lab.connect(4, ALLOWED) == "connected"
+    datapath.stop()
+    thread.join(10)
+    assert {one.policy_id for one in collector.flows} == {"service"}
 
 
 def test_it_judges_in_an_event_loop(lab: Lab, datapath: Datapath) -> None:

@@ -114,6 +114,7 @@ class NetlinkQueue:
         """Hold an open socket; see `open` and `from_socket`."""
         self._socket = sock
         self._sequence = 0
+        self._owner = os.getpid()
         self.queue_number = queue_number
         self.settings = settings
         self.early: list[bytes] = []
@@ -234,11 +235,15 @@ class NetlinkQueue:
         return self._socket.detach()
 
     def close(self) -> None:
-        """Unbind the queue and close the socket; waiting packets are dropped."""
+        """Unbind the queue and close the socket; waiting packets are dropped.
+
+        In a process that was forked meanwhile, the queue is left to the one that opened it.
+        """
         if self._socket.fileno() < 0:
             return
         try:
-            self._socket.send(unbind_message(self.queue_number, self._next_sequence()))
+            if os.getpid() == self._owner:
+                self._socket.send(unbind_message(self.queue_number, self._next_sequence()))
         except OSError:
             pass  # closing unbinds as well
         finally:
