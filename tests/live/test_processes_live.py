@@ -93,6 +93,8 @@ class Stream:
         self._ending.set()
         for thread in self._threads:
             thread.join()
+        for receiver in self._receivers.values():
+            receiver.close()
 
     def _send(self) -> None:
         began, number = time.monotonic(), 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import selectors
 import socket
 import struct
-import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from trireme_collector._bounded_server import BoundedServer, Connection
 from trireme_collector.control._commands import Later, Peer, failure_of
 from trireme_collector.control._protocol import (
     ErrorKind,
@@ -33,7 +31,6 @@ __all__ = ["ControlLimits", "ControlServer"]
 
 _NANOSECONDS: Final = 1_000_000_000
 _READ_BYTES: Final = 4096
-_SLEEP_SECONDS: Final = 60.0
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of linux/socket.h: pid, uid, gid
 
 
@@ -55,17 +52,14 @@ class ControlLimits(NamedTuple):
     linger_seconds: float = 1.0
 
 
-class _Connection:
-    """One client: first its request comes, then perhaps the result is waited for, then it goes."""
+class _Client(Connection):
+    """First its request comes, then perhaps the result is waited for, then it goes."""
 
-    def __init__(self, peer: socket.socket, credentials: Peer, end_ns: int) -> None:
-        self.socket = peer
-        self.credentials = credentials
-        self.end_ns = end_ns
-        self.received = bytearray()
-        self.reads = 0
+    def __init__(self, peer: socket.socket, end_ns: int) -> None:
+        super().__init__(peer, end_ns)
+        sent = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        self.credentials = Peer(*_CREDENTIALS.unpack(sent))
         self.later: Later[msgspec.Struct] | None = None
-        self.answer = memoryview(b"")
 
     @property
     def is_asking(self) -> bool:
@@ -95,18 +89,17 @@ class ControlServer:
         """Keep the commands; open nothing."""
         self._config = config
         self._commands = commands
-        self._limits = limits or ControlLimits()
+        self._limits = limits = limits or ControlLimits()
         self._clock = clock
-        self._selector: selectors.BaseSelector | None = None
         self._listening: ControlSocket | None = None
-        self._connections: dict[int, _Connection] = {}
-        self._accept_from_ns = 0
-        self._accepted = 0
-        self._is_accepting = False
-        self._thread: threading.Thread | None = None
-        self._ending = False
-        self._wake_lock = threading.Lock()
-        self._wake_read = self._wake_write = -1
+        self._server: BoundedServer[_Client] = BoundedServer(
+            self,
+            name="trireme-control",
+            connections=limits.connections,
+            accepted_per_second=limits.accepted_per_second,
+            seconds=limits.transfer_seconds,
+            clock=clock,
+        )
 
     def open(self, held: tuple[int, int] | None = None) -> None:
         """Listen; nobody is answered before `start` or `step`.
@@ -123,15 +116,19 @@ class ControlServer:
             self._listening = ControlSocket(place, self._config.group)
         else:
             self._listening = ControlSocket.held(place, held)
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._accept_again(self._clock())
+        self._server.open(self._listening.socket)
 
     def start(self) -> None:
         """Answer in a thread of its own from now on."""
-        self._thread = threading.Thread(target=self._run, name="trireme-control", daemon=True)
-        self._thread.start()
+        self._server.start(self._finish)
+
+    def step(self, timeout_seconds: float) -> None:
+        """Wait for clients and results, and serve those that are ready.
+
+        Args:
+            timeout_seconds: How long to wait at most.
+        """
+        self._server.step(timeout_seconds)
 
     def close(self) -> None:
         """Send the answers that are there, end every connection, and remove the socket."""
@@ -151,136 +148,67 @@ class ControlServer:
         return None if listening is None else listening.release()
 
     def _end_all(self) -> None:
-        self._ending = True
-        self._wake()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        elif self._selector is not None:
+        if not self._server.stop():
             self._finish()
-        if self._selector is not None:
-            self._selector.close()
-            self._selector = None
-        with self._wake_lock:
-            for descriptor in (self._wake_read, self._wake_write):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            self._wake_read = self._wake_write = -1
-
-    def step(self, timeout_seconds: float) -> None:
-        """Wait for clients and results, and serve those that are ready.
-
-        Args:
-            timeout_seconds: How long to wait at most.
-        """
-        selector, listening = self._selector, self._listening
-        if selector is None or listening is None:
-            return
-        now_ns = self._clock()
-        self._accept_again(now_ns)
-        for key, _ in selector.select(self._patience(now_ns, timeout_seconds)):
-            if key.fileobj is listening.socket:
-                self._accept(listening.socket)
-            elif isinstance(key.data, _Connection):
-                self._serve(key.data)
-            else:
-                self._drain_wakes()
-        now_ns = self._clock()
-        for connection in tuple(self._connections.values()):
-            if connection.later is not None:
-                self._settle(connection, connection.later, now_ns)
-            elif now_ns >= connection.end_ns:
-                self._end(connection)
-
-    def _run(self) -> None:
-        while not self._ending:
-            self.step(_SLEEP_SECONDS)
-        self._finish()
+        self._server.close()
 
     def _finish(self) -> None:
         """Answer once more whom there is an answer for, and nobody else."""
-        if self._is_accepting and self._selector is not None and self._listening is not None:
-            self._selector.unregister(self._listening.socket)
-        self._is_accepting = False
-        end_ns = self._clock() + round(self._limits.linger_seconds * _NANOSECONDS)
-        self._accept_from_ns = end_ns + _NANOSECONDS
-        for connection in tuple(self._connections.values()):
-            later = connection.later
+        server = self._server
+        server.refuse_new()
+        end_ns = server.later_ns(self._limits.linger_seconds)
+        for client in tuple(server.connections.values()):
+            later = client.later
             if later is None:
-                if connection.is_asking:
-                    self._end(connection)
+                if client.is_asking:
+                    server.end(client)
             elif later.is_done():
-                self._settle(connection, later, self._clock())
+                self._settle(client, later, self._clock())
             else:
                 message = "the agent ended before the command did"
                 failure = Failure(kind=ErrorKind.ENDING, message=message)
-                self._answer(connection, write_failure(failure))
-        while self._connections and self._clock() < end_ns:
-            self.step((end_ns - self._clock()) / _NANOSECONDS)
-        for connection in tuple(self._connections.values()):
-            self._end(connection)
+                self._answer(client, write_failure(failure))
+        while server.connections and self._clock() < end_ns:
+            server.step((end_ns - self._clock()) / _NANOSECONDS)
 
-    def _patience(self, now_ns: int, timeout_seconds: float) -> float:
-        ends = [connection.end_ns for connection in self._connections.values()]
-        if not self._is_accepting:
-            ends.append(self._accept_from_ns)
-        if not ends:
-            return timeout_seconds
-        return max(0.0, min(timeout_seconds, (min(ends) - now_ns) / _NANOSECONDS))
+    # What the server asks for.
 
-    def _accept_again(self, now_ns: int) -> None:
-        if now_ns < self._accept_from_ns or self._selector is None or self._listening is None:
-            return
-        self._accepted = 0
-        self._accept_from_ns = now_ns + _NANOSECONDS
-        if not self._is_accepting:
-            self._is_accepting = True
-            self._selector.register(self._listening.socket, selectors.EVENT_READ)
+    def admit(self, peer: socket.socket, end_ns: int) -> _Client:
+        """Take a client."""
+        return _Client(peer, end_ns)
 
-    def _accept(self, listening: socket.socket) -> None:
-        self._accepted += 1
-        if self._accepted >= self._limits.accepted_per_second and self._selector is not None:
-            # Who is too many waits in the kernel until the second is over.
-            self._is_accepting = False
-            self._selector.unregister(listening)
-        try:
-            peer, _ = listening.accept()
-        except OSError:
-            return  # it left again, or there is no descriptor for it
-        if len(self._connections) >= self._limits.connections:
-            asking = next((c for c in self._connections.values() if c.is_asking), None)
-            if asking is None:
-                peer.close()  # who waits for a result came first
-                return
-            self._end(asking)
-        peer.setblocking(False)  # noqa: FBT003  positional only
-        sent = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        connection = _Connection(peer, Peer(*_CREDENTIALS.unpack(sent)), self._transfer_end_ns())
-        self._connections[peer.fileno()] = connection
-        if self._selector is not None:
-            self._selector.register(peer, selectors.EVENT_READ, connection)
+    def make_room(self) -> bool:
+        """End the oldest that has not asked yet; who waits for a result came first."""
+        clients = self._server.connections.values()
+        asking = next((one for one in clients if one.is_asking), None)
+        if asking is not None:
+            self._server.end(asking)
+        return asking is not None
 
-    def _transfer_end_ns(self) -> int:
-        return self._clock() + round(self._limits.transfer_seconds * _NANOSECONDS)
+    def serve(self, connection: _Client, events: int) -> None:
+        """Read a request, or send an answer."""
+        del events
+        if connection.is_asking:
+            self._read(connection)
+        else:
+            self._write(connection)
 
-    def _serve(self, connection: _Connection) -> None:
-        if connection.socket.fileno() not in self._connections:
-            return  # it was ended for another one a moment ago
-        try:
-            if connection.is_asking:
-                self._read(connection)
-            else:
-                self._write(connection)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._end(connection)
+    def lose(self, connection: _Client) -> None:
+        """Forget a client that is gone."""
+        self._server.end(connection)
 
-    def _read(self, connection: _Connection) -> None:
+    def look_after(self, connection: _Client, now_ns: int) -> None:
+        """Answer who waits for a result, and give up who is too slow."""
+        if connection.later is not None:
+            self._settle(connection, connection.later, now_ns)
+        elif now_ns >= connection.end_ns:
+            self._server.end(connection)
+
+    def _read(self, connection: _Client) -> None:
         data = connection.socket.recv(_READ_BYTES)
         connection.reads += 1
         if not data or connection.reads > self._limits.reads:
-            self._end(connection)
+            self._server.end(connection)
             return
         connection.received += data
         request = read_request(connection.received)
@@ -296,15 +224,14 @@ class ControlServer:
         else:
             self._answer(connection, answer)
 
-    def _wait(self, connection: _Connection, later: Later[msgspec.Struct]) -> None:
-        connection.later = later
-        connection.end_ns = self._clock() + round(later.patience_seconds * _NANOSECONDS)
-        if self._selector is not None:
-            # Whatever the client says meanwhile, nobody listens to it.
-            self._selector.unregister(connection.socket)
-        later.when_done(self._wake)
+    def _wait(self, client: _Client, later: Later[msgspec.Struct]) -> None:
+        client.later = later
+        client.end_ns = self._server.later_ns(later.patience_seconds)
+        # Whatever the client says meanwhile, nobody listens to it.
+        self._server.want(client, 0)
+        later.when_done(self._server.wake)
 
-    def _settle(self, connection: _Connection, later: Later[msgspec.Struct], now_ns: int) -> None:
+    def _settle(self, connection: _Client, later: Later[msgspec.Struct], now_ns: int) -> None:
         is_done = later.is_done()
         if not is_done and now_ns < connection.end_ns:
             return
@@ -322,41 +249,15 @@ class ControlServer:
             line = write_failure(failure_of(error))
         self._answer(connection, line)
 
-    def _answer(self, connection: _Connection, line: bytes) -> None:
+    def _answer(self, client: _Client, line: bytes) -> None:
         """Begin to send an answer; the connection ends with it."""
-        waited = connection.later is not None
-        connection.later = None
-        connection.answer = memoryview(line)
-        connection.end_ns = self._transfer_end_ns()
-        selector = self._selector
-        if selector is None:
-            return
-        if waited:
-            selector.register(connection.socket, selectors.EVENT_WRITE, connection)
-        else:
-            selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+        client.later = None
+        client.answer = memoryview(line)
+        client.end_ns = self._server.later_ns(self._limits.transfer_seconds)
+        self._server.want(client, selectors.EVENT_WRITE)
 
-    def _write(self, connection: _Connection) -> None:
-        sent = connection.socket.send(connection.answer)
-        connection.answer = connection.answer[sent:]
-        if not connection.answer:
-            self._end(connection)
-
-    def _end(self, connection: _Connection) -> None:
-        if self._connections.pop(connection.socket.fileno(), None) is None:
-            return
-        if self._selector is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(connection.socket)
-        connection.socket.close()
-
-    def _wake(self) -> None:
-        # Under a lock: a descriptor that is closed meanwhile may be somebody else's.
-        with self._wake_lock, contextlib.suppress(BlockingIOError):
-            if self._wake_write >= 0:
-                os.write(self._wake_write, b"w")
-
-    def _drain_wakes(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._wake_read, _READ_BYTES):
-                pass
+    def _write(self, client: _Client) -> None:
+        sent = client.socket.send(client.answer)
+        client.answer = client.answer[sent:]
+        if not client.answer:
+            self._server.end(client)

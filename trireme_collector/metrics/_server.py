@@ -6,14 +6,12 @@ of requests a second, reads the counters at most once a second, and waits for no
 
 from __future__ import annotations
 
-import contextlib
-import os
 import selectors
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from trireme_collector._bounded_server import BoundedServer, Connection
 from trireme_collector.metrics._config import MetricsConfig, parse_listen
 from trireme_collector.metrics._model import Metric, MetricKind, MetricSpec
 from trireme_collector.metrics._render import Renderer, render_health
@@ -63,13 +61,9 @@ class ServerLimits(NamedTuple):
     fresh_seconds: float = 1.0
 
 
-class _Connection:
+class _Client(Connection):
     def __init__(self, peer: socket.socket, end_ns: int) -> None:
-        self.socket = peer
-        self.end_ns = end_ns
-        self.received = bytearray()
-        self.reads = 0
-        self.answer = memoryview(b"")
+        super().__init__(peer, end_ns)
         self.answered = False
 
 
@@ -102,20 +96,20 @@ class MetricsServer:
         self._config = config
         self._renderer = Renderer([*sources, self])
         self._health = tuple(health)
-        self._limits = limits or ServerLimits()
+        self._limits = limits = limits or ServerLimits()
         self._clock = clock
-        self._selector: selectors.BaseSelector | None = None
         self._listening: ListeningSocket | None = None
-        self._connections: dict[int, _Connection] = {}
+        self._server: BoundedServer[_Client] = BoundedServer(
+            self,
+            name="trireme-metrics",
+            connections=limits.connections,
+            accepted_per_second=limits.accepted_per_second,
+            seconds=limits.lifetime_seconds,
+            clock=clock,
+        )
         self._statuses: dict[int, int] = {}
         self._cut: dict[str, int] = {}
         self._fresh: dict[bool, tuple[int, tuple[str, bytes]]] = {}
-        self._accept_from_ns = 0
-        self._accepted = 0
-        self._is_accepting = False
-        self._thread: threading.Thread | None = None
-        self._ending = False
-        self._wake_read = self._wake_write = -1
 
     @property
     def port(self) -> int:
@@ -130,36 +124,11 @@ class MetricsServer:
         """
         listen = parse_listen(self._config.listen)
         self._listening = ListeningSocket(listen, int(self._config.socket_mode, base=8))
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._accept_again(self._clock())
+        self._server.open(self._listening.socket)
 
     def start(self) -> None:
         """Answer in a thread of its own from now on."""
-        self._thread = threading.Thread(target=self._run, name="trireme-metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread, and every connection."""
-        self._ending = True
-        if self._wake_write >= 0:
-            os.write(self._wake_write, b"e")
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        for connection in tuple(self._connections.values()):
-            self._end(connection)
-        if self._selector is not None:
-            self._selector.close()
-            self._selector = None
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
-        for descriptor in (self._wake_read, self._wake_write):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._wake_read = self._wake_write = -1
+        self._server.start()
 
     def step(self, timeout_seconds: float) -> None:
         """Wait for clients and serve those that are ready.
@@ -167,20 +136,15 @@ class MetricsServer:
         Args:
             timeout_seconds: How long to wait at most.
         """
-        selector, listening = self._selector, self._listening
-        if selector is None or listening is None:
-            return
-        now_ns = self._clock()
-        self._accept_again(now_ns)
-        for key, events in selector.select(self._patience(now_ns, timeout_seconds)):
-            if key.fileobj is listening.socket:
-                self._accept(listening.socket)
-            elif isinstance(key.data, _Connection):
-                self._serve(key.data, events)
-        now_ns = self._clock()
-        for connection in tuple(self._connections.values()):
-            if now_ns >= connection.end_ns:
-                self._cut_off(connection, "slow")
+        self._server.step(timeout_seconds)
+
+    def close(self) -> None:
+        """End the thread, and every connection."""
+        self._server.stop()
+        self._server.close()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
     def metrics(self) -> Iterator[Metric]:
         """Measure the server itself."""
@@ -188,64 +152,39 @@ class MetricsServer:
         yield Metric(_REQUESTS, [((str(status),), count) for status, count in statuses.items()])
         yield Metric(_CUT, [((reason,), count) for reason, count in dict(self._cut).items()])
 
-    def _run(self) -> None:
-        while not self._ending:
-            self.step(60.0)
+    # What the server asks for.
 
-    def _patience(self, now_ns: int, timeout_seconds: float) -> float:
-        ends = [connection.end_ns for connection in self._connections.values()]
-        if not self._is_accepting:
-            ends.append(self._accept_from_ns)
-        if not ends:
-            return timeout_seconds
-        return max(0.0, min(timeout_seconds, (min(ends) - now_ns) / _NANOSECONDS))
+    def admit(self, peer: socket.socket, end_ns: int) -> _Client:
+        """Take a client."""
+        return _Client(peer, end_ns)
 
-    def _accept_again(self, now_ns: int) -> None:
-        if now_ns < self._accept_from_ns or self._selector is None or self._listening is None:
-            return
-        self._accepted = 0
-        self._accept_from_ns = now_ns + _NANOSECONDS
-        if not self._is_accepting:
-            self._is_accepting = True
-            self._selector.register(self._listening.socket, selectors.EVENT_READ)
+    def make_room(self) -> bool:
+        """End the oldest: who is slow came first."""
+        self._cut_off(next(iter(self._server.connections.values())), "too_many")
+        return True
 
-    def _accept(self, listening: socket.socket) -> None:
-        self._accepted += 1
-        if self._accepted >= self._limits.accepted_per_second and self._selector is not None:
-            # Who is too many waits in the kernel until the second is over.
-            self._is_accepting = False
-            self._selector.unregister(listening)
-        try:
-            peer, _ = listening.accept()
-        except OSError:
-            return  # it left again, or there is no descriptor for it
-        if len(self._connections) >= self._limits.connections:
-            self._cut_off(next(iter(self._connections.values())), "too_many")
-        peer.setblocking(False)  # noqa: FBT003  positional only
-        end_ns = self._clock() + round(self._limits.lifetime_seconds * _NANOSECONDS)
-        self._connections[peer.fileno()] = connection = _Connection(peer, end_ns)
-        if self._selector is not None:
-            self._selector.register(peer, selectors.EVENT_READ, connection)
+    def serve(self, connection: _Client, events: int) -> None:
+        """Read a request, and send its answer."""
+        if events & selectors.EVENT_READ:
+            self._read(connection)
+        if connection.answer:
+            self._write(connection)
 
-    def _serve(self, connection: _Connection, events: int) -> None:
-        if connection.socket.fileno() not in self._connections:
-            return  # it was ended for another one a moment ago
-        try:
-            if events & selectors.EVENT_READ:
-                self._read(connection)
-            if connection.answer:
-                self._write(connection)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._cut_off(connection, "lost")
+    def lose(self, connection: _Client) -> None:
+        """Count a connection that broke."""
+        self._cut_off(connection, "lost")
 
-    def _read(self, connection: _Connection) -> None:
+    def look_after(self, connection: _Client, now_ns: int) -> None:
+        """Give up who is too slow."""
+        if now_ns >= connection.end_ns:
+            self._cut_off(connection, "slow")
+
+    def _read(self, connection: _Client) -> None:
         data = connection.socket.recv(_READ_BYTES)
         connection.reads += 1
         if not data:
             if connection.answered:
-                self._end(connection)
+                self._server.end(connection)
             else:
                 self._cut_off(connection, "lost")
             return
@@ -261,21 +200,18 @@ class MetricsServer:
             connection.received.clear()
             connection.answer = memoryview(self._answer(request))
 
-    def _write(self, connection: _Connection) -> None:
-        if self._selector is None:
-            return
+    def _write(self, connection: _Client) -> None:
         try:
             sent = connection.socket.send(connection.answer)
         except BlockingIOError:
             sent = 0
         connection.answer = connection.answer[sent:]
         if connection.answer:
-            events = selectors.EVENT_READ | selectors.EVENT_WRITE
-            self._selector.modify(connection.socket, events, connection)
+            self._server.want(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
             return
         # The client closes first: closing before it has read everything could take it away again.
         connection.socket.shutdown(socket.SHUT_WR)
-        self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+        self._server.want(connection, selectors.EVENT_READ)
 
     def _answer(self, request: Request) -> bytes:
         status, content_type, body = self._content(request)
@@ -308,15 +244,7 @@ class MetricsServer:
             self._fresh[as_openmetrics] = until_ns, text
         return text
 
-    def _cut_off(self, connection: _Connection, reason: str) -> None:
+    def _cut_off(self, connection: _Client, reason: str) -> None:
         if not connection.answered or connection.answer:
             self._cut[reason] = self._cut.get(reason, 0) + 1
-        self._end(connection)
-
-    def _end(self, connection: _Connection) -> None:
-        if self._connections.pop(connection.socket.fileno(), None) is None:
-            return
-        if self._selector is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(connection.socket)
-        connection.socket.close()
+        self._server.end(connection)

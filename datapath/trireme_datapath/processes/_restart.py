@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
 from trireme_collector.control import RestartResult
 from trireme_collector.errors import TriremeError
+from trireme_datapath.agent._background import BackgroundWork
 from trireme_datapath.processes._exchange import (
     Exchange,
     exec_program,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
         def take_back(self, control: tuple[int, int] | None) -> None:
             """Go on after all."""
 
+        def ask(self, job: Callable[[], object]) -> object:
+            """Have the loop do something; from any thread."""
+            ...
+
         def is_wanted_otherwise(self) -> bool:
             """Tell whether something else is more urgent than another program."""
             ...
@@ -55,6 +60,8 @@ _ANSWER_SECONDS: Final = 5.0
 # What was built by these keys outlives a planned restart.
 _FIXED: Final = ("control", "datapath.", "processes")
 
+ResultT = TypeVar("ResultT")
+
 _log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
 
 
@@ -64,6 +71,7 @@ def exchange_children(
     futures: Sequence[Future[RestartResult]],
     deadline_seconds: float,
     given_up: Callable[[], bool],
+    ask: Callable[[Callable[[], None]], object],
 ) -> bool:
     """Exchange every child: first those that judge, one by one, then the collectors.
 
@@ -73,13 +81,14 @@ def exchange_children(
         futures: Where the result goes.
         deadline_seconds: How long the collectors deliver what waits in memory.
         given_up: Tells whether something else is more urgent.
+        ask: Has the loop do something; from any thread.
 
     Returns:
         Whether the supervisor itself may give its place to the program as it is now.
     """
     _log.info("restart_begins")
     try:
-        changed = files.read_again().restart_needed
+        changed = _beside(tree, ask, lambda: files.read_again().restart_needed)
     except TriremeError as error:
         _log.error("restart_refused", reason=str(error))
         for future in futures:
@@ -102,7 +111,8 @@ def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> None:
 
     It returns if that is impossible: then the program of before goes on.
     """
-    problem = probe_program(supervisor.leave(None))
+    state = supervisor.leave(None)
+    problem = _beside(tree, supervisor.ask, lambda: probe_program(state))
     if problem:
         _log.error("program_kept", reason=problem)
         return
@@ -117,3 +127,17 @@ def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> None:
         # Still here: something else came first, or it is impossible. Threads that begin here
         # get no signal, like all others: the next program must not miss one.
         supervisor.take_back(held)
+
+
+def _beside(
+    tree: Tree, ask: Callable[[Callable[[], None]], object], work: Callable[[], ResultT]
+) -> ResultT:
+    """Do something while the children are watched over, and give what comes of it."""
+    results: list[ResultT] = []
+    errors: list[Exception] = []
+    BackgroundWork(ask).do(work, results.append, errors.append)
+    while not (results or errors):
+        tree.step()
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -445,7 +445,7 @@ class Supervisor:
             futures, self._restarts = self._restarts, []
             self._notifier.reloading()
             done = exchange_children(
-                tree, self._files, futures, self._close_seconds, lambda: self._stopping
+                tree, self._files, futures, self._close_seconds, lambda: self._stopping, self.ask
             )
             self._notifier.ready(self._sentence())
             self._exec_asked = done and self._whole_program
