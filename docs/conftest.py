@@ -60,7 +60,7 @@ def _toml(example: Example) -> str | None:
 def _run(line: str) -> tuple[str, int]:
     arguments = shlex.split(line)
     program = Path(sys.executable).with_name(COMMAND)
-    done = subprocess.run(  # noqa: S603  # the commands are those of our own pages
+    done = subprocess.run(  # the commands are those of our own pages
         [program, *arguments[1:]],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
