@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["interleave", "show", "show_ratio"]
+__all__ = ["interleave", "paired_ratio", "show", "show_ratio"]
 
 
 def interleave(runs: int, contenders: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -27,8 +27,14 @@ def show(name: str, values: Sequence[float], unit: str) -> float:
     return median
 
 
-def show_ratio(name: str, ratio: float, target: float) -> bool:
+def show_ratio(name: str, ratio: float, target: float, *, at_least: bool = False) -> bool:
     """Print a ratio beside its target, and say whether it was met."""
-    met = ratio <= target
-    print(f"  {name:<46} {ratio:9.2f} x   (target {target}) {'met' if met else 'MISSED'}")
+    met = ratio >= target if at_least else ratio <= target
+    bound = f"at least {target}" if at_least else f"{target}"
+    print(f"  {name:<46} {ratio:9.2f} x   (target {bound}) {'met' if met else 'MISSED'}")
     return met
+
+
+def paired_ratio(ones: Sequence[float], others: Sequence[float]) -> float:
+    """Give the median of the ratios of what was measured one right after the other."""
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
