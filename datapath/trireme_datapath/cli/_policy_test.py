@@ -127,10 +127,11 @@ def _write_junit(path: str, reports: list[PolicyTestReport]) -> None:
     """Write what continuous integration reads: a suite for each file, a case for each test.
 
     Raises:
-        OSError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
-    from pathlib import Path
     from xml.etree import ElementTree
+
+    from trireme_collector.cli._output_file import lines_written_to
 
     root = ElementTree.Element("testsuites", name="trireme-collector policy test")
     for report in reports:
@@ -148,13 +149,14 @@ def _write_junit(path: str, reports: list[PolicyTestReport]) -> None:
             )
             wrong = [one for one in result.cases if not one.passed]
             if wrong:
-                text = "\n".join("\n".join(_case_lines(report, one)) for one in wrong)
                 message = _xml(wrong[0].message.splitlines()[0])
-                ElementTree.SubElement(case, "failure", message=message).text = _xml(text)
+                failure = ElementTree.SubElement(case, "failure", message=message)
+                lines = [line for one in wrong for line in _case_lines(report, one)]
+                failure.text = _xml("\n".join(lines))
     ElementTree.indent(root)
-    Path(path).write_bytes(
-        ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
-    )
+    text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    with lines_written_to(path) as write:
+        write([text + b"\n"])
 
 
 def _xml(text: str) -> str:

@@ -18,9 +18,18 @@ __all__ = ["ScriptError", "address_and_port", "craft"]
 _FLAGS: Final = {letter: 1 << bit for bit, letter in enumerate("FSRPAUEC")}
 _PORTS: Final = frozenset({"tcp", "udp", "udplite", "sctp", "dns"})
 _NUMBERS: Final = {**PROTOCOL_NAMES, "dns": 17, "gre": 47, "esp": 50, "ah": 51, "ospf": 89}
-_NUMBER_WORDS: Final = frozenset(
-    {"chunk", "code", "gid", "hook", "id", "mark", "size", "ttl", "type", "uid"}
-)
+_NUMBER_WORDS: Final = {
+    "chunk": (0, 0xFF),
+    "code": (0, 0xFF),
+    "gid": (0, 0xFFFF_FFFF),
+    "hook": (-1, 4),
+    "id": (0, 0xFFFF),
+    "mark": (0, 0xFFFF_FFFF),
+    "size": (0, 0xFFFF),
+    "ttl": (0, 0xFF),
+    "type": (0, 0xFF),
+    "uid": (0, 0xFFFF_FFFF),
+}
 _TEXT_WORDS: Final = frozenset({"answer", "data", "in", "out"})
 _ECHO_REQUEST: Final = {4: 8, 6: 128}
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
@@ -129,16 +138,24 @@ def _options(words: list[str]) -> tuple[str, dict[str, str | int]]:
                 raise ScriptError(f"expected TCP flags of {''.join(_FLAGS)}, found {word!r}")
             flags += word
         elif name in _NUMBER_WORDS:
-            try:
-                options[name] = int(value, 0)
-            except ValueError:
-                raise ScriptError(f"expected a number as {name}, found {value!r}") from None
+            options[name] = _number(name, value)
         elif name in _TEXT_WORDS:
             options[name] = value
         else:
-            known = ", ".join(sorted(_NUMBER_WORDS | _TEXT_WORDS))
+            known = ", ".join(sorted({*_NUMBER_WORDS, *_TEXT_WORDS}))
             raise ScriptError(f"expected one of the words {known}, found {word!r}")
     return flags, options
+
+
+def _number(name: str, value: str) -> int:
+    try:
+        number = int(value, 0)
+    except ValueError:
+        raise ScriptError(f"expected a number as {name}, found {value!r}") from None
+    low, high = _NUMBER_WORDS[name]
+    if not low <= number <= high:
+        raise ScriptError(f"expected a number from {low} to {high} as {name}, found {value!r}")
+    return number
 
 
 def _transport(
@@ -189,7 +206,7 @@ def _dns_name(protocol: str, words: list[str]) -> tuple[str, list[str]]:
 
 def _dns_message(name: str, options: Mapping[str, str | int]) -> bytes:
     """Make a query for a name, or, with an answer, the response (RFC 1035 section 4)."""
-    answers = [datagrams.pack(text) for text in str(options.get("answer", "")).split(",") if text]
+    answers = [address_and_port(one)[0] for one in str(options.get("answer", "")).split(",") if one]
     labels = name.rstrip(".").split(".")
     if not all(0 < len(label) < 64 and label.isascii() for label in labels):
         raise ScriptError(f"expected a DNS name, found {name!r}")

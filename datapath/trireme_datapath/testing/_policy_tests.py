@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from trireme_collector.strict_toml import Document, load_document, quote
+from trireme_collector.strict_toml import Document, load_document, nearest
 from trireme_datapath.policy import compile_policy, load_policy
 from trireme_datapath.policy.explanation_text import explanation_lines
 from trireme_datapath.testing._assertions import complaint, explain_flow
@@ -198,6 +198,14 @@ def _check(document: Document, tables: PolicyTestsFile) -> None:
 
 def _run(document: Document, given: _Given, compiled: CompiledPolicy) -> PolicyTestResult:
     table, path = given
+    if table.unit and compiled.unit(table.unit) is None:
+        known = [unit.id for unit in compiled.units]
+        document.add_problem(
+            (*path, "unit"),
+            expected="a unit of the policy",
+            nearest=nearest(table.unit, known) or "",
+        )
+        table = structs.replace(table, unit="", direction=None)
     cases = []
     for key, flows in (("allow", table.allow), ("deny", table.deny)):
         for place, flow in _places((*path, key), flows):
@@ -239,8 +247,12 @@ def _ask(
             place, expected=error.expected, found=error.found, nearest=error.nearest
         )
         return None
-    except ValueError as error:  # what explain says about the unit
-        document.add_problem((*place[:2], "unit"), expected=str(error), found=quote(table.unit))
+    except ValueError:  # what is left: at which end the unit is
+        document.add_problem(
+            (*place[:2], "unit"),
+            found="a unit that may be at either end",
+            expected="direction beside it",
+        )
         return None
     reason = None if allowed else table.reason or None
     message = complaint(found, allowed=allowed, by=table.by or None, reason=reason)

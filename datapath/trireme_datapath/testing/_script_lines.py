@@ -100,7 +100,7 @@ def _read(number: int, line: str, names: dict[str, str]) -> Iterator[ScriptLine]
     if word not in _MANY:
         yield PacketLine(number, left, craft(_resolve(left, names)), expected)
         return
-    if not rest.startswith("tcp "):
+    if not rest.startswith("tcp ") or len(rest.split()) < 4:
         raise ScriptError(f"expected {word} tcp SOURCE:PORT > DESTINATION:PORT")
     steps = _steps(word, _resolve(rest, names), passes=expected.verdict is not Verdict.DROP)
     for index, text in enumerate(steps):
