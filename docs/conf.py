@@ -48,10 +48,6 @@ html_static_path = ["_static"]
 html_css_files = ["pictures.css"]
 html_title = f"trireme-collector {release}"
 
-man_pages = [
-    ("reference/commands", "trireme-collector", "judge packets and report flows", author, 1)
-]
-
 
 def _skip(_app: Sphinx, _kind: str, name: str, member: object, *_: object) -> bool | None:
     """Leave out what the class docstring has said: fields of a Struct, and how it is built."""
