@@ -149,6 +149,13 @@ def test_what_is_shown_of_a_collector_is_sound(name: str, text: str, tmp_path: P
     assert len(load_agent_config(config).settings.collectors) == text.count("[collectors.")
 
 
+def test_every_promise_names_a_test() -> None:
+    rows = re.findall(r"^\| .+ \| (`tests/.+) \|$", page("explanation/promises.md"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(rows) > 15
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
 def test_every_page_is_reachable() -> None:
     for index in DOCS.glob("*/index.md"):
         assert ":glob:" in index.read_text(encoding="utf-8")
