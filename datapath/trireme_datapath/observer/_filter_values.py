@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from trireme_datapath.observer._fields import child, integer, ports, protocol, text, texts
+from trireme_datapath.monitor._go_text import quoted
+from trireme_datapath.observer._fields import child, integer, text, texts
+from trireme_datapath.observer._filter_layers import (
+    header_test,
+    method_test,
+    port_tests,
+    protocol_test,
+    status_code_test,
+    tcp_flags_test,
+)
 from trireme_datapath.observer._labels import compile_selector
 from trireme_datapath.observer._patterns import compile_names, compile_node_names
 
@@ -23,16 +33,21 @@ class FilterError(ValueError):
     """A filter cannot be used; the message says why."""
 
 
+_MAPPED_BITS: Final = 96
+_PREFIX: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _DEFAULT_NAMESPACE: Final = "default"
-_LAYER4: Final[Mapping[str, tuple[str, ...]]] = {
-    "icmp": ("ICMPv4", "ICMPv6"),
-    "icmpv4": ("ICMPv4",),
-    "icmpv6": ("ICMPv6",),
-    "sctp": ("SCTP",),
-    "tcp": ("TCP",),
-    "udp": ("UDP",),
+# The fields whose name Hubble puts in front of what is wrong with their values.
+_WRAPPED: Final[Mapping[str, str]] = {
+    "source_service": "source service",
+    "destination_service": "destination service",
+    "source_label": "source label",
+    "destination_label": "destination label",
+    "node_labels": "node label",
+    "source_port": "source port",
+    "destination_port": "destination port",
+    "protocol": "protocol",
+    "http_status_code": "http status code",
 }
-_LAYER7: Final = frozenset({"dns", "http", "kafka"})
 
 
 def value_tests(field: str, values: Values) -> Test:
@@ -43,10 +58,9 @@ def value_tests(field: str, values: Values) -> Test:
     """
     try:
         return _MAKERS[field](values)
-    except FilterError:
-        raise
     except ValueError as error:
-        raise FilterError(f"invalid {field} in filter: {error}") from error
+        what = _WRAPPED.get(field)
+        raise FilterError(f"invalid {what} filter: {error}" if what else str(error)) from error
 
 
 def _equal(name: str) -> Callable[[Values], Test]:
@@ -59,6 +73,11 @@ def _equal(name: str) -> Callable[[Values], Test]:
     return make
 
 
+def _uuids(values: Values) -> Test:
+    wanted = frozenset(values)
+    return lambda flow: text(flow, "uuid") in wanted
+
+
 def _drop_reasons(values: Values) -> Test:
     fits = _equal("drop_reason_desc")(values)
     return lambda flow: flow.get("verdict") == "DROPPED" and fits(flow)
@@ -66,7 +85,15 @@ def _drop_reasons(values: Values) -> Test:
 
 def _reply(values: Values) -> Test:
     wanted = frozenset(values)
-    return lambda flow: flow.get("is_reply") in wanted
+
+    def test(flow: Flow) -> bool:
+        reply = flow.get("is_reply")
+        if reply is None:
+            # Of what was dropped nobody knows it; clients take it for no reply.
+            return flow.get("verdict") == "DROPPED" and False in wanted
+        return reply in wanted
+
+    return test
 
 
 def _addresses(name: str) -> Callable[[Values], Test]:
@@ -102,14 +129,17 @@ def _split_addresses(values: Values) -> tuple[frozenset[str], list[_Network]]:
         number = _parse_address(address)
         if number is None:
             what = "CIDR" if slash else "IP address"
-            raise FilterError(f"invalid {what} in filter: {given!r}")
+            raise FilterError(f"invalid {what} in filter: {quoted(given)}")
         if not slash:
             # Flows have addresses in their shortest form.
             exact |= {given, str(number)}
             continue
-        if not (length.isascii() and length.isdigit() and int(length) <= number.max_prefixlen):
-            raise FilterError(f"invalid CIDR in filter: {given!r}")
-        networks.append(ipaddress.ip_network(f"{number}/{int(length)}", strict=False))
+        # An IPv4 address in IPv6 clothes was read as the former, its prefix has 96 bits more.
+        cut = _MAPPED_BITS if number.version == 4 and ":" in address else 0
+        wanted = int(length) - cut if _PREFIX.fullmatch(length) else -1
+        if not 0 <= wanted <= number.max_prefixlen:
+            raise FilterError(f"invalid CIDR in filter: {quoted(given)}")
+        networks.append(ipaddress.ip_network(f"{number}/{wanted}", strict=False))
     return frozenset(exact), networks
 
 
@@ -151,7 +181,7 @@ def _namespaced(value: str) -> tuple[tuple[str, ...] | None, str]:
     A namespace may have slashes itself; one in front of it makes no difference.
     """
     if not value:
-        raise FilterError("invalid filter, must be [namespace/][<name>], got an empty text")
+        raise FilterError("invalid filter, name must not be empty")
     namespace, slash, prefix = value.rpartition("/")
     namespace = namespace.strip("/")
     if not slash:
@@ -194,45 +224,6 @@ def _labels(side: str) -> Callable[[Values], Test]:
     return make
 
 
-def _ports(index: int) -> Callable[[Values], Test]:
-    def make(values: Values) -> Test:
-        wanted = frozenset(_port(str(value)) for value in values)
-
-        def test(flow: Flow) -> bool:
-            both = ports(flow)
-            return both is not None and both[index] in wanted
-
-        return test
-
-    return make
-
-
-def _port(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 20 and int(value) <= 0xFFFF):
-        raise FilterError(f"invalid port {value!r}")
-    return int(value)
-
-
-def _protocols(values: Values) -> Test:
-    layer4: set[str] = set()
-    layer7: set[str] = set()
-    for value in values:
-        name = str(value).lower()
-        if name in _LAYER4:
-            layer4.update(_LAYER4[name])
-        elif name in _LAYER7:
-            layer7.add(name)
-        else:
-            raise FilterError(f"invalid protocol filter: unknown protocol: {value!r}")
-
-    def test(flow: Flow) -> bool:
-        if protocol(flow) in layer4:
-            return True
-        return not layer7.isdisjoint(child(flow, "l7"))
-
-    return test
-
-
 def _event_types(values: Values) -> Test:
     wanted = [
         (getattr(v, "type", 0), getattr(v, "match_sub_type", False), getattr(v, "sub_type", 0))
@@ -240,10 +231,12 @@ def _event_types(values: Values) -> Test:
     ]
 
     def test(flow: Flow) -> bool:
+        if "event_type" not in flow:
+            return False
         event = child(flow, "event_type")
         kind, sub_type = integer(event, "type"), integer(event, "sub_type")
         return any(
-            kind == want and (not narrow or sub_type == narrower)
+            want in {0, kind} and (not narrow or sub_type == narrower)
             for want, narrow, narrower in wanted
         )
 
@@ -256,7 +249,7 @@ def _interfaces(values: Values) -> Test:
     def test(flow: Flow) -> bool:
         interface = child(flow, "interface")
         index, name = integer(interface, "index"), text(interface, "name")
-        if not (index or name):
+        if "interface" not in flow:
             return False
         return any(
             (not number or number == index) and (not called or called == name)
@@ -266,27 +259,10 @@ def _interfaces(values: Values) -> Test:
     return test
 
 
-def _tcp_flags(values: Values) -> Test:
-    wanted = [
-        frozenset(name for name, on in value.items() if on)
-        for value in values
-        if isinstance(value, dict)
-    ]
-
-    def test(flow: Flow) -> bool:
-        layer = child(child(flow, "l4"), "TCP")
-        flags = layer.get("flags")
-        if not isinstance(flags, dict):
-            return False
-        return any(flags.keys() >= one for one in wanted)
-
-    return test
-
-
 def _identities(side: str) -> Callable[[Values], Test]:
     def make(values: Values) -> Test:
         wanted = frozenset(values)
-        return lambda flow: integer(child(flow, side), "identity") in wanted
+        return lambda flow: side in flow and integer(child(flow, side), "identity") in wanted
 
     return make
 
@@ -313,43 +289,6 @@ def _ip_versions(values: Values) -> Test:
     return lambda flow: child(flow, "IP").get("ipVersion", 0) in wanted
 
 
-def _status_codes(values: Values) -> Test:
-    exact: set[str] = set()
-    prefixes: list[str] = []
-    for value in values:
-        given = str(value)
-        digits = given.removesuffix("+")
-        if not (digits.isascii() and digits.isdigit() and 1 <= len(digits) <= 3):
-            raise FilterError(f"invalid status code prefix: {given!r}")
-        if given.endswith("+"):
-            prefixes.append(digits)
-        else:
-            exact.add(given)
-
-    def test(flow: Flow) -> bool:
-        code = str(integer(child(child(flow, "l7"), "http"), "code") or "")
-        return bool(code) and (code in exact or any(code.startswith(one) for one in prefixes))
-
-    return test
-
-
-def _methods(values: Values) -> Test:
-    wanted = frozenset(str(value).upper() for value in values)
-    return lambda flow: text(child(child(flow, "l7"), "http"), "method").upper() in wanted
-
-
-def _headers(values: Values) -> Test:
-    wanted = frozenset((getattr(v, "key", ""), getattr(v, "value", "")) for v in values)
-
-    def test(flow: Flow) -> bool:
-        headers = child(child(flow, "l7"), "http").get("headers")
-        return isinstance(headers, list) and any(
-            (text(one, "key"), text(one, "value")) in wanted for one in headers
-        )
-
-    return test
-
-
 def _traces(values: Values) -> Test:
     wanted = frozenset(values)
     return lambda flow: text(child(child(flow, "trace_context"), "parent"), "trace_id") in wanted
@@ -361,7 +300,7 @@ def _nodes(values: Values) -> Test:
 
 
 _MAKERS: Final[Mapping[str, Callable[[Values], Test]]] = {
-    "uuid": _equal("uuid"),
+    "uuid": _uuids,
     "source_ip": _addresses("source"),
     "source_ip_xlated": _addresses("source_xlated"),
     "source_pod": _named("source"),
@@ -382,16 +321,16 @@ _MAKERS: Final[Mapping[str, Callable[[Values], Test]]] = {
     "drop_reason_desc": _drop_reasons,
     "interface": _interfaces,
     "event_type": _event_types,
-    "http_status_code": _status_codes,
-    "protocol": _protocols,
-    "source_port": _ports(0),
-    "destination_port": _ports(1),
+    "http_status_code": status_code_test,
+    "protocol": protocol_test,
+    "source_port": port_tests(0),
+    "destination_port": port_tests(1),
     "reply": _reply,
     "source_identity": _identities("source"),
     "destination_identity": _identities("destination"),
-    "http_method": _methods,
-    "http_header": _headers,
-    "tcp_flags": _tcp_flags,
+    "http_method": method_test,
+    "http_header": header_test,
+    "tcp_flags": tcp_flags_test,
     "node_name": _nodes,
     "node_labels": _labels(""),
     "ip_version": _ip_versions,

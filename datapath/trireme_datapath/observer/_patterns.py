@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from trireme_collector.filters import compile_glob
+from trireme_datapath.monitor._go_text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = ["compile_names", "compile_node_names"]
 
-_PATTERN: Final = re.compile(r"[-a-z0-9_.*]+")
+_NO_NAME: Final = re.compile(r"[^-a-z0-9_.*]")
 _NAME: Final = re.compile(r"[-a-z0-9_.]*")
 _DEFAULT_CLUSTER: Final = "default"
 
@@ -41,7 +42,9 @@ def compile_node_names(patterns: Iterable[str]) -> Callable[[str], bool]:
     tests: list[tuple[Callable[[str], bool], Callable[[str], bool]]] = []
     for pattern in patterns:
         if pattern.count("/") > 1:
-            raise ValueError(f"too many slashes in pattern {pattern!r}")
+            raise ValueError("too many slashes in pattern")
+        if not pattern:
+            raise ValueError("empty pattern")
         cluster, slash, node = pattern.partition("/")
         if not slash:
             cluster, node = "", pattern
@@ -62,6 +65,10 @@ def _checked(pattern: str) -> str:
     tidy = pattern.strip().lower().removesuffix(".")
     if not tidy:
         raise ValueError("empty pattern")
-    if not _PATTERN.fullmatch(tidy):
-        raise ValueError(f"invalid character in pattern {pattern!r}")
+    if tidy.endswith("."):
+        raise ValueError("multiple trailing dots in pattern")
+    found = _NO_NAME.search(tidy)
+    if found is not None:
+        rune = "\\'" if found[0] == "'" else quoted(found[0])[1:-1].replace('\\"', '"')
+        raise ValueError(f"'{rune}': invalid rune in pattern")
     return tidy

@@ -20,7 +20,12 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trireme_datapath.recorder._errors import RecorderError
-from trireme_datapath.recorder.filters import CaptureFilter, build_filter, quoted
+from trireme_datapath.recorder.filters import (
+    PORT_PROTOCOLS,
+    CaptureFilter,
+    build_filter,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from trireme_datapath.recorder.filters import Network
@@ -70,10 +75,10 @@ def parse_filter_words(text: str) -> tuple[CaptureFilter, ...]:
     words = text.replace(_ARROW, f" {_ARROW} ").split()
     if not words or len(text) > _MAX_WORDS:
         raise _mistake(text, "it is empty" if not words else "it is too long")
-    if len(words) == _HUBBLE_WORDS and words[1].isdigit() and words[3].isdigit():
+    if len(words) == _HUBBLE_WORDS and _is_number(words[1]) and _is_number(words[3]):
         return (_hubble(text, words),)
     protocol = 0
-    if words[-1].lower() in PROTOCOL_NAMES or (words[-1].isdigit() and words[-1].isascii()):
+    if words[-1].lower() in PROTOCOL_NAMES or _is_number(words[-1]):
         protocol = _protocol(text, words.pop())
     if _ARROW in words:
         if len(words) != 3 or words[1] != _ARROW:
@@ -94,6 +99,10 @@ def _between(text: str, source: _End, destination: _End, protocol: int) -> list[
     given = [one.network.version for one in (source, destination) if one.network is not None]
     if len(set(given)) > 1:
         raise _mistake(text, "one end is IPv4, the other IPv6")
+    if protocol and protocol not in PORT_PROTOCOLS and (source.port or destination.port):
+        raise _mistake(text, "that protocol has no ports")
+    if given and _VERSION_OF.get(protocol, given[0]) != given[0]:
+        raise _mistake(text, f"that protocol is not one of IPv{given[0]}")
     versions: list[int] = list(given[:1])
     if not versions:
         versions = [_VERSION_OF[protocol]] if protocol in _VERSION_OF else [4, 6]
@@ -119,7 +128,7 @@ def _end(text: str, word: str) -> _End:
         raise _mistake(text, f"port {port[:20]} is not from 1 to 65535")
     if address in {"", "*", "any"}:
         return _End(None, number)
-    if "%" in address or ((prefix := address.partition("/")[2]) and not prefix.isdigit()):
+    if "%" in address or ((prefix := address.partition("/")[2]) and not _is_number(prefix)):
         raise _mistake(text, f"{quoted(address)} is no network")
     try:
         network = ipaddress.ip_network(address, strict=False)
@@ -150,6 +159,11 @@ def _hubble(text: str, words: list[str]) -> CaptureFilter:
         int(destination_port[:6]),
         PROTOCOL_NAMES[name],
     )
+
+
+def _is_number(word: str) -> bool:
+    # There are digits that are no numbers, and others that few can read.
+    return word.isascii() and word.isdigit()
 
 
 def _mistake(text: str, why: str) -> RecorderError:

@@ -116,7 +116,7 @@ def test_first_and_follow_exclude_each_other() -> None:
 
 
 def test_a_filter_that_is_none_is_refused() -> None:
-    with pytest.raises(RequestError, match="invalid IP address in filter: 'x'"):
+    with pytest.raises(RequestError, match='invalid IP address in filter: "x"'):
         observed(1).read(FlowsRequest(allow=(FlowFilter(source_ip=("x",)),)))
 
 

@@ -148,8 +148,8 @@ def test_masks(lab: Lab) -> None:
     ("request_", "details"),
     [
         ({"first": True, "follow": True}, "first cannot be specified with follow"),
-        ({"whitelist": [{"source_ip": ["x"]}]}, "invalid IP address in filter: 'x'"),
-        ({"blacklist": [{"source_port": ["x"]}]}, "invalid port 'x'"),
+        ({"whitelist": [{"source_ip": ["x"]}]}, 'invalid IP address in filter: "x"'),
+        ({"blacklist": [{"source_port": ["x"]}]}, 'invalid source port filter: invalid port "x"'),
         ({"whitelist": [{"http_url": [".*"]}]}, "filters by http_url are not supported"),
         ({"field_mask": {"paths": ["x"]}}, "invalid fieldmask"),
         ({"since": {"seconds": 1 << 50}}, "since is no time"),
