@@ -164,7 +164,7 @@ def test_a_policy_of_kubernetes(file: Path, tmp_path: Path) -> None:
         ),
         (
             ('name = "a"\nallow = "office -> web:80/tcp"\nunit = "wbe"',),
-            [[':6:8: test[0].unit: found string "wbe", expected a unit of the policy (did you me']],
+            [':6:8: test[0].unit: found string "wbe", expected a unit of the policy (did you me'],
         ),
     ],
 )
