@@ -124,29 +124,23 @@ class BoundedServer(Generic[ConnectionT]):
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._accept_again(self._clock())
 
-    def start(self, at_end: Callable[[], None] = lambda: None) -> None:
-        """Serve in a thread of its own from now on.
-
-        Args:
-            at_end: Called by that thread before it ends.
-        """
-
-        def run() -> None:
-            while not self._ending:
-                self.step(_SLEEP_SECONDS)
-            at_end()
-
-        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
+    def start(self) -> None:
+        """Serve in a thread of its own from now on."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
-    def stop(self) -> bool:
-        """Let the thread end; say whether there was one."""
+    def stop(self) -> None:
+        """Let the thread end; connections stay as they are."""
         self._ending = True
         self.wake()
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
-        return thread is not None
+
+    def _run(self) -> None:
+        while not self._ending:
+            self.step(_SLEEP_SECONDS)
 
     def refuse_new(self) -> None:
         """Accept nobody any more."""

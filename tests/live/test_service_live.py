@@ -18,7 +18,7 @@ import pytest
 from tests.live.conftest import ALLOWED, SERVER, Lab, wait_for
 from tests.live.test_processes_live import Stream, Tree
 from tests.live.test_run_live import COMMAND
-from trireme_collector.control import RestartResult
+from trireme_collector.control import AgentStatus, ControlClient, RestartResult
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -212,3 +212,20 @@ def test_a_program_of_ones_own_can_run_the_tree(tree: Tree) -> None:
         finally:
             program.kill()
     assert "packets judged" in out
+
+
+def test_commands_that_come_while_the_program_is_exchanged_are_answered(tree: Tree) -> None:
+    agent = tree.start()
+    client = ControlClient(str(tree.directory / "ctl"), timeout_seconds=60)
+    results = [client.call("restart", RestartResult)]
+    answered = 0
+    # The children are new; the supervisor itself is about to make room.
+    while "program_exchanged" not in agent.log():
+        client.call("status", AgentStatus)
+        answered += 1
+    results.append(client.call("restart", RestartResult))
+    results.append(client.call("restart", RestartResult))
+    assert answered > 0
+    assert [one.enforcers for one in results] == [1, 1, 1]
+    assert wait_for(lambda: agent.log().count("program_exchanged") >= 2, 20), agent.log()
+    assert agent.end()[0] == ExitCode.OK, agent.log()

@@ -10,7 +10,7 @@ from trireme_collector.cli.output import json_option, print_json, printable
 __all__ = ["observe"]
 
 
-@click.command()
+@click.command(short_help="Only observe, or enforce the policy.")
 @click.argument("mode", type=click.Choice(["on", "off", "configured"]))
 @socket_option
 @timeout_option

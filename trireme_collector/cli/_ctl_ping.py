@@ -13,7 +13,7 @@ __all__ = ["ping"]
 _MARGIN_SECONDS = 10.0
 
 
-@click.command()
+@click.command(short_help="Send a probe through the rules, and tell what came back.")
 @click.argument("destination")
 @click.argument("port", type=click.IntRange(1, 65_535))
 @click.option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["trace"]
 
 
-@click.command()
+@click.command(short_help="Report the packets of a unit for a while.")
 @click.argument("unit", required=False, default="")
 @click.option(
     "--direction",
@@ -87,6 +87,8 @@ def trace(  # noqa: PLR0913, PLR0917  one argument per option is how click calls
     if bool(unit) == iptables:
         raise click.UsageError("name a unit, or use --iptables.")
     if iptables:
+        if not (source or destination or port):
+            raise click.UsageError("name a source, a destination or a port of the flow.")
         _trace_rules(
             {
                 "protocol": protocol,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["unit", "user"]
 
 
-@click.command()
+@click.command(short_help="Tell that a processing unit came, changed or went.")
 @click.argument("event", type=click.Choice(["start", "update", "delete", "forcestop"]))
 @click.argument("context")
 @click.option(
@@ -99,7 +99,7 @@ def _named(texts: Iterable[str]) -> dict[str, str]:
     return named
 
 
-@click.command()
+@click.command(short_help="Tell that a user was seen.")
 @click.option(
     "--claim", "claims", multiple=True, required=True, metavar="KEY=VALUE", help="What is known."
 )

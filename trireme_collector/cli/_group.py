@@ -15,7 +15,7 @@ from trireme_collector.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COMMAND_GROUP", "PROGRAM", "CommandGroup", "ReaderGoneError", "root"]
+__all__ = ["COMMAND_GROUP", "PROGRAM", "CommandGroup", "ReaderGoneError", "refuse_unknown", "root"]
 
 COMMAND_GROUP = "trireme_collector.commands"
 """The entry-point group of commands: a name and a `click.Command`."""
@@ -25,6 +25,15 @@ OWN_DISTRIBUTION = "trireme-collector"
 
 class ReaderGoneError(Exception):
     """Whoever read standard output reads no more."""
+
+
+def refuse_unknown(ctx: click.Context, args: list[str], known: Iterable[str]) -> None:
+    """End with a usage error, and a suggestion, if the first word is no command."""
+    names = list(known)
+    if args and args[0] not in names and not args[0].startswith("-"):
+        near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        ctx.fail(f"There is no command {args[0]!r}.{hint}")
 
 
 class CommandGroup(click.Group):
@@ -82,10 +91,7 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the first word; suggest one when there is none."""
-        if args and args[0] not in self.found and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.found, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        refuse_unknown(ctx, args, self.found)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:

@@ -4,21 +4,49 @@ from __future__ import annotations
 
 import click
 
-from trireme_collector.cli._control_options import client_of, socket_option, timeout_option
+from trireme_collector.cli._control_options import client_of, socket_option
 from trireme_collector.cli._ctl_observe import observe
 from trireme_collector.cli._ctl_ping import ping
 from trireme_collector.cli._ctl_trace import trace
 from trireme_collector.cli._ctl_units import unit, user
+from trireme_collector.cli._group import PROGRAM, CommandGroup, refuse_unknown
 from trireme_collector.cli.output import json_option, print_json, printable
 from trireme_collector.cli.status import status
 from trireme_collector.exit_codes import ExitCode
 
 __all__ = ["ctl"]
 
+_RECORD = "record"
 _MARGIN_SECONDS = 35.0  # closing collectors and removing rules takes its time after the deadline
 
 
-@click.group()
+class _Steering(click.Group):
+    """A group in which ``record`` is that of the whole program, which the datapath brings."""
+
+    @property
+    def _program(self) -> CommandGroup:
+        return CommandGroup(PROGRAM)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        own = super().list_commands(ctx)
+        return sorted([*own, _RECORD]) if _RECORD in self._program.found else own
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give one command."""
+        if cmd_name == _RECORD:
+            return self._program.get_command(ctx, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first word; suggest one when there is none."""
+        refuse_unknown(ctx, args, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Steering)
 def ctl() -> None:
     """Steer a running agent; its control socket says who may."""
 
@@ -31,9 +59,17 @@ ctl.add_command(unit)
 ctl.add_command(user)
 
 
-@ctl.command()
+@ctl.command(short_help="Read the configuration and the policy again.")
 @socket_option
-@timeout_option
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=1, max=3600),
+    default=140.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait: a policy of some hundred thousand rules takes its time.",
+)
 @json_option
 def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
     """Have the agent reopen its outputs and read its configuration and policy again.
@@ -62,7 +98,7 @@ def reload(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
         click.echo(f"differs, and needs a restart: {keys}")
 
 
-@ctl.command()
+@ctl.command(short_help="Exchange every process for one of the program as installed now.")
 @socket_option
 @click.option(
     "--timeout",
@@ -95,7 +131,7 @@ def restart(socket_path: str, timeout_seconds: float, *, as_json: bool) -> None:
     )
 
 
-@ctl.command()
+@ctl.command(short_help="End the agent, and tell what was delivered.")
 @click.option(
     "--deadline",
     "deadline_seconds",

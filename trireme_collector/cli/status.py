@@ -11,7 +11,7 @@ from trireme_collector.exit_codes import ExitCode
 __all__ = ["status"]
 
 
-@click.command()
+@click.command(short_help="Show all that is counted, and how it is.")
 @socket_option
 @timeout_option
 @json_option

@@ -120,7 +120,7 @@ class ControlServer:
 
     def start(self) -> None:
         """Answer in a thread of its own from now on."""
-        self._server.start(self._finish)
+        self._server.start()
 
     def step(self, timeout_seconds: float) -> None:
         """Wait for clients and results, and serve those that are ready.
@@ -137,6 +137,18 @@ class ControlServer:
             self._listening.close()
             self._listening = None
 
+    def rest(self) -> bool:
+        """Answer nobody for now, if nobody waits for an answer; who comes waits in the kernel.
+
+        Returns:
+            Whether that is so; otherwise the thread goes on answering, as after `start`.
+        """
+        self._server.stop()
+        if not self._server.connections:
+            return True
+        self.start()
+        return False
+
     def hand_over(self) -> tuple[int, int] | None:
         """End every connection, and let go of the socket for a program that takes our place.
 
@@ -148,8 +160,8 @@ class ControlServer:
         return None if listening is None else listening.release()
 
     def _end_all(self) -> None:
-        if not self._server.stop():
-            self._finish()
+        self._server.stop()
+        self._finish()
         self._server.close()
 
     def _finish(self) -> None:

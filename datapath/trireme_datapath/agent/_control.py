@@ -138,6 +138,10 @@ class AgentControl:
             self._server = ControlServer(self._config, self.commands)
             self._server.open(held)
 
+    def rest(self) -> bool:
+        """Answer nobody for now; say whether that is possible: nobody waits for an answer."""
+        return self._server is None or self._server.rest()
+
     def hand_over(self) -> tuple[int, int] | None:
         """Let go of the control socket, for the program that takes our place."""
         server, self._server = self._server, None

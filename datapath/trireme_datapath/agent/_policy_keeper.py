@@ -118,7 +118,7 @@ class PolicyKeeper:
     def status(self) -> PolicyStatus:
         """Tell which policy is in force, and what was refused since."""
         return PolicyStatus(
-            file=str(self._files.policy_file),
+            file=str(self._files.policy_file.absolute()),
             revision=self.policy.revision,
             loaded_ns=self.since_ns,
             refused=self.refused,
@@ -154,7 +154,7 @@ class PolicyKeeper:
                 "reloaded", policy_revision=revision, policy_revision_before=before.revision
             )
             result = ReloadResult(
-                policy_file=str(reading.policy_file),
+                policy_file=str(reading.policy_file.absolute()),
                 revision_before=before.revision,
                 revision=revision,
                 changed=revision != before.revision,

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
             """
             ...
 
+        def rest(self) -> bool:
+            """Answer nobody for now; say whether nobody waits for an answer."""
+            ...
+
         def hand_over(self) -> tuple[int, int] | None:
             """Let go of the control socket, and do nothing beside the loop any more."""
             ...
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["exchange_children", "give_place"]
 
 _ANSWER_SECONDS: Final = 5.0
+_CLIENT_SECONDS: Final = 15.0  # then he hears that the agent ended before the command did
 # What was built by these keys outlives a planned restart.
 _FIXED: Final = ("control", "datapath.", "processes")
 
@@ -106,20 +111,28 @@ def exchange_children(
     return isinstance(result, RestartResult) and not fixed and not given_up()
 
 
-def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> None:
+def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> bool:
     """Run the program as it is installed now in our place; the children notice nothing.
 
-    It returns if that is impossible: then the program of before goes on.
+    Returns:
+        Whether to try again later: something else came first. If it is impossible, the program of
+        before goes on.
     """
     state = supervisor.leave(None)
     problem = _beside(tree, supervisor.ask, lambda: probe_program(state))
     if problem:
         _log.error("program_kept", reason=problem)
-        return
+        return False
     tree.wait(lambda: not tree.gatherings.any_open, _ANSWER_SECONDS)
+    # Whoever asked something meanwhile is answered first.
+    tree.wait(lambda: supervisor.is_wanted_otherwise() or supervisor.rest(), _CLIENT_SECONDS)
+    if supervisor.is_wanted_otherwise():
+        return True
     held = supervisor.hand_over()
+    wanted = False
     with signals_held():
-        if not supervisor.is_wanted_otherwise():
+        wanted = supervisor.is_wanted_otherwise()
+        if not wanted:
             try:
                 exec_program(supervisor.leave(held), log)
             except OSError as error:
@@ -127,6 +140,7 @@ def give_place(tree: Tree, supervisor: Restarted, log: tuple[str, str]) -> None:
         # Still here: something else came first, or it is impossible. Threads that begin here
         # get no signal, like all others: the next program must not miss one.
         supervisor.take_back(held)
+    return wanted
 
 
 def _beside(

@@ -450,8 +450,7 @@ class Supervisor:
             self._notifier.ready(self._sentence())
             self._exec_asked = done and self._whole_program
         elif self._exec_asked and not busy and not self._jobs:
-            self._exec_asked = False
-            give_place(tree, self, self._log_words)
+            self._exec_asked = give_place(tree, self, self._log_words)
 
     def _begin_reload(self, future: Future[ReloadResult]) -> None:
         if self.tree is not None:
@@ -501,6 +500,10 @@ class Supervisor:
             traces=tree.staff.traces,
         )
 
+    def rest(self) -> bool:
+        """Answer nobody for now; say whether nobody waits for an answer."""
+        return self._control.rest()
+
     def hand_over(self) -> tuple[int, int] | None:
         """Let go of the control socket, and do nothing beside the loop any more."""
         self._rules.watch.stop()
@@ -514,7 +517,8 @@ class Supervisor:
 
     def is_wanted_otherwise(self) -> bool:
         """Tell whether something else is more urgent than another program."""
-        return self._stopping or self._reload_asked or bool(self._jobs)
+        asked = self._stopping or self._reload_asked or self._restart_asked
+        return asked or self._keeper.is_changing or bool(self._jobs)
 
     def _check_capacity(self, tree: Tree) -> None:
         asked = self._settings.queue_length

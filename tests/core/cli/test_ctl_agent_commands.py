@@ -177,6 +177,28 @@ def test_tell_of_a_unit(agent: Agent, run: Runner) -> None:
     assert json.loads(run("unit", "delete", "ctx", "--json")[1]) == {"version": 1, "event": ""}
 
 
+def test_addresses_without_a_name_are_told_apart(agent: Agent, run: Runner) -> None:
+    code, _, err = run(
+        *("unit", "start", "ctx", "--address", "192.0.2.1", "--address", "eth1=192.0.2.2"),
+        *("--address", "2001:db8::1", "--interface", "veth0", "--cgroup", "a.slice"),
+    )
+    assert code == ExitCode.OK, err
+    asked = agent.asked[-1]
+    assert isinstance(asked, UnitArguments)
+    assert asked.addresses == {
+        "bridge": "192.0.2.1",
+        "eth1": "192.0.2.2",
+        "bridge-2": "2001:db8::1",
+    }
+    assert (asked.interfaces, asked.cgroups) == (("veth0",), ("a.slice",))
+
+
+def test_a_command_that_is_not_there_is_a_usage_error_with_a_suggestion(run: Runner) -> None:
+    code, _, err = run("relod")
+    assert code == ExitCode.USAGE
+    assert "Did you mean 'reload'?" in err
+
+
 def test_tell_of_a_user(agent: Agent, run: Runner) -> None:
     code, out, _ = run("user", "--claim", "name=eve", "--claim", "x=y", "--namespace", "/n")
     assert (code, out) == (ExitCode.OK, "77\n")
