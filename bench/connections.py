@@ -44,12 +44,15 @@ _PATIENCE_SECONDS: Final = 60.0
 
 # One record for each connection: nothing merged, and nothing said when it is judged.
 SECTIONS = """
+[datapath.accounting]
+report_opened = false
 [aggregation]
 window_seconds = 0
 [collectors.file]
 path = "{records}"
-filter.allow = ['type == "flow" and phase == "ended"']
 """
+# And another one when it is judged.
+BOTH_SECTIONS = SECTIONS.replace("report_opened = false", "")
 
 
 class Logger(Protocol):

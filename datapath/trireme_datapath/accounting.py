@@ -51,10 +51,13 @@ class AccountLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
         update_seconds: How often an open flow that carries something is reported.
         max_evicted: Flows whose reported counts are remembered after they had to leave the table.
+        report_opened: Whether an accepted flow is reported when it is judged, too, and not only
+            when it ended or is open for long.
     """
 
     update_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     max_evicted: Annotated[int, Meta(ge=0, le=16_777_216)] = 65_536
+    report_opened: bool = True
 
 
 class ConnectionAccount:
@@ -96,6 +99,7 @@ class ConnectionAccount:
         self._list_began_ns = self._first_list_ns = 0
         self.counters = core.counters
         core.counted = True
+        core.report_opened = limits.report_opened
         core.flows.patience_ns = _PATIENCE_NS
         core.flows.departed = []
 
@@ -103,6 +107,10 @@ class ConnectionAccount:
     def settled(self) -> bool:
         """Whether every open connection was judged by the policy in force."""
         return self._settled_revision == self._core.revision
+
+    def give_up(self) -> None:
+        """Report what is accepted when it is judged after all: the kernel will tell nothing."""
+        self._core.report_opened = True
 
     # What the kernel tells.
 

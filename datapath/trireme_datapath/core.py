@@ -54,6 +54,7 @@ class EngineCore:
         ways: Finds out what hook, interfaces and mark say about the units of a packet.
         counters: What was done, by name.
         counted: Whether the kernel counts the packets of accepted flows.
+        report_opened: Whether those flows are reported when they are judged, too.
         dns: Who looks at DNS, if somebody does.
         counting: Who reports the counters, if somebody does.
         exceptions: Who reports connections that came to nothing, if somebody does.
@@ -73,6 +74,7 @@ class EngineCore:
         self.flows = FlowTable(max_flows)
         self.revision = -1
         self.counted = False
+        self.report_opened = True
         self.dns: DNSObserver | None = None
         self.counting: CounterReporter | None = None
         self.exceptions: ExceptionReporter | None = None
@@ -228,9 +230,19 @@ class EngineCore:
             self.counting.judged(ruling)
         return ruling.take_record()
 
+    def report_opening(self, ruling: Ruling) -> FlowRecord | None:
+        """Make the record of a flow that was opened; None where only its end is reported."""
+        if self.report_opened or not ruling.counted:
+            return self.report(ruling)
+        self.counters["flows_accepted"] += ruling.count
+        if self.counting is not None:
+            self.counting.judged(ruling)
+        ruling.count = 0
+        return None
+
     def report_all(self, rulings: Iterable[Ruling]) -> list[Record]:
-        """Make the records of many rulings; see `report`."""
-        counting = self.counting
+        """Make the records of many rulings; see `report_opening`."""
+        counting, report_opened = self.counting, self.report_opened
         accepted = rejected = 0
         records: list[Record] = []
         keep = records.append
@@ -241,7 +253,10 @@ class EngineCore:
                 accepted += ruling.count
             if counting is not None:
                 counting.judged(ruling)
-            keep(ruling.take_record())
+            if report_opened or not ruling.counted:
+                keep(ruling.take_record())
+            else:
+                ruling.count = 0
         self.counters["flows_accepted"] += accepted
         self.counters["flows_rejected"] += rejected
         return records

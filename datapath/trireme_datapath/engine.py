@@ -286,12 +286,17 @@ class Engine:
         self._account = account
         return account
 
-    def leave_counting(self) -> None:
+    def leave_counting(self, *, report_opened: bool = True) -> None:
         """Have the records of accepted flows say nothing of packets: another engine follows them.
 
         Call it once, before the first packet, and let one engine `keep_account` for all.
+
+        Args:
+            report_opened: Whether accepted flows are reported here at all; else the other engine
+                alone reports them. The same as in its `AccountLimits`.
         """
         self._core.counted = True
+        self._core.report_opened = report_opened
 
     # The clear door.
 
@@ -460,7 +465,7 @@ class Engine:
 
     def _open_judged(
         self, packet: QueuedPacket, decoded: Packet, way: Way, key: bytes, now_ns: int
-    ) -> tuple[Flow, Record] | Decision:
+    ) -> tuple[Flow, Record | None] | Decision:
         """Judge the first packet of a flow that is not in the table."""
         forward, reason = orient(decoded, judge_midstream=self.policy.judge_midstream)
         if not forward:
@@ -477,7 +482,7 @@ class Engine:
         ruling.add(key, decoded.size_bytes, decoded.tcp_flags, now_ns)
         origin = self._core.origin(packet, forward=forward)
         flow = self._core.open(way, key, ruling, now_ns, origin)
-        return flow, self._core.report(ruling)
+        return flow, self._core.report_opening(ruling)
 
     def _judge_again(
         self, flow: Flow, packet: QueuedPacket, decoded: Packet, way: Way, now_ns: int

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec import UNSET
 
 from trireme_collector.records import ActionType, FlowPhase, FlowRecord
 from trireme_datapath.accounting import AccountLimits, ConnectionAccount
@@ -56,13 +57,14 @@ class Account:
         max_flows: int = 1_000,
         local: frozenset[str] = frozenset(),
         shared: bool = False,
+        report_opened: bool = True,
     ) -> None:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "test.toml")), EngineLimits(max_flows=max_flows)
         )
         packed = {socket.inet_aton(one) for one in local}
         self.account: ConnectionAccount = self.engine.keep_account(
-            AccountLimits(update_seconds=UPDATE_SECONDS),
+            AccountLimits(update_seconds=UPDATE_SECONDS, report_opened=report_opened),
             mark=mark,
             is_local=lambda address: address in packed,
             shared=shared,
@@ -161,6 +163,23 @@ def test_the_end_says_what_was_carried() -> None:
     same = ("context_id", "source", "destination", "action", "policy_id", "direction", "count")
     assert [getattr(ended, one) for one in same] == [getattr(opened, one) for one in same]
     assert len(account.engine.flows) == 0
+
+
+def test_a_connection_may_be_one_record() -> None:
+    account = Account(report_opened=False)
+    account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S size=60")
+    assert not account.records
+    assert account.engine.counters["flows_accepted"] == 1
+    account.end(row(CLIENT, SERVER, (6, 420, 4, 516)))
+    (ended,) = account.records
+    assert (ended.phase, ended.packets, ended.bytes, ended.count) == (FlowPhase.ENDED, 10, 936, 1)
+    # What is rejected has no end, and is told as ever.
+    account.judge("tcp 192.0.2.1:1001 > 10.0.0.2:22 S size=60")
+    assert account.records[-1].action is ActionType.REJECT
+    # Nor does anything have one where the kernel proves to be silent.
+    account.account.give_up()
+    account.judge("tcp 192.0.2.1:1002 > 10.0.0.2:80 S size=60")
+    assert (account.records[-1].action, account.records[-1].phase) == (ActionType.ACCEPT, UNSET)
 
 
 @pytest.mark.parametrize(

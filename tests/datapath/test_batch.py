@@ -98,3 +98,16 @@ def test_records_of_both_ip_versions_name_their_ends() -> None:
     assert [
         (one.source.ip, one.source.port, one.destination.ip, one.destination.port) for one in found
     ] == [("192.0.2.255", 65535, "10.0.0.2", 1), ("2001:db8::1", 7, "fd00::2", 65535)]
+
+
+def test_accepted_flows_are_left_to_their_account_where_that_is_wanted() -> None:
+    engine = Watched()
+    engine.leave_counting(report_opened=False)
+    lines = ["udp 192.0.2.1:4000 > 10.0.0.2:53", "udp 203.0.113.1:4000 > 10.0.0.2:53"]
+    found = flows(engine, lines)
+    assert [one.source.ip for one in found] == ["203.0.113.1"]
+    assert (engine.counters["flows_accepted"], engine.counters["flows_rejected"]) == (1, 1)
+    # Later flows of the same kind begin to count anew.
+    engine.leave_counting()
+    (again,) = flows(engine, ["udp 192.0.2.1:4001 > 10.0.0.2:53"])
+    assert (again.count, again.source.port) == (1, 4001)

@@ -65,7 +65,11 @@ def open_tracker(config: DatapathConfig, engine: Engine) -> ConnectionTracker | 
     except DatapathError as error:
         _log.warning("accounting_unavailable", reason=str(error))
         return None
-    limits = AccountLimits(update_seconds=wanted.update_seconds, max_evicted=wanted.max_evicted)
+    limits = AccountLimits(
+        update_seconds=wanted.update_seconds,
+        max_evicted=wanted.max_evicted,
+        report_opened=wanted.report_opened,
+    )
     account = engine.keep_account(limits, mark=mark, is_local=is_local_address)
     return ConnectionTracker(account, *sockets, settings, mark)
 

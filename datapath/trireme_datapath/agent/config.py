@@ -99,6 +99,8 @@ class AccountingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             found out with the next list, without its last counts.
         max_evicted: Connections whose reported counts are remembered after they had to leave the
             flow table.
+        report_opened: Report an accepted connection when it is judged, too. Off: when it ended, and
+            every `update_seconds` while it is open, which is one record for each that is short.
     """
 
     enabled: bool = True
@@ -107,6 +109,7 @@ class AccountingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     event_buffer_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=0x3FFFFFFF)] = 33_554_432
     reliable: bool = True
     max_evicted: Annotated[int, msgspec.Meta(ge=0, le=16_777_216)] = 65_536
+    report_opened: bool = True
 
 
 class DNSConfig(DNSLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -256,7 +256,7 @@ class Enforcer:
             self._engine.report_exceptions()
         if setup.accounting is not None:
             if setup.accountant:
-                self._engine.leave_counting()
+                self._engine.leave_counting(report_opened=setup.accounting.report_opened)
             else:
                 self._follower = _follower(setup, self._engine)
         # What stands now stays: the collector of garbage need not look at it again.

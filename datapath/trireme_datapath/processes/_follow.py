@@ -65,7 +65,11 @@ class Follower:
         except DatapathError as error:
             self.problems.append(str(error))
             return
-        limits = AccountLimits(update_seconds=setup.update_seconds, max_evicted=setup.max_evicted)
+        limits = AccountLimits(
+            update_seconds=setup.update_seconds,
+            max_evicted=setup.max_evicted,
+            report_opened=setup.report_opened,
+        )
         self._account = engine.keep_account(
             limits,
             mark=self._mark,
@@ -119,6 +123,7 @@ class Follower:
             )
         except DatapathError as error:
             self.problems.append(str(error))
+            self._account.give_up()
             return None
         return ConnectionTracker(self._account, events, self._table, settings, self._mark)
 

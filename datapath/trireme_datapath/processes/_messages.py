@@ -91,6 +91,7 @@ class AccountingSetup(Struct, frozen=True, kw_only=True, gc=False):
         reliable: Whether the kernel keeps an event that does not fit.
         update_seconds: How often an open connection is reported.
         max_evicted: How many connections are remembered that had to leave the table.
+        report_opened: Whether connections are reported when they are judged, too.
     """
 
     mark_mask: int
@@ -99,6 +100,7 @@ class AccountingSetup(Struct, frozen=True, kw_only=True, gc=False):
     reliable: bool
     update_seconds: float
     max_evicted: int
+    report_opened: bool = True
 
 
 class HeldQueue(Struct, frozen=True, kw_only=True, gc=False):

@@ -182,6 +182,7 @@ class Tree:
             reliable=wanted.reliable,
             update_seconds=wanted.update_seconds,
             max_evicted=wanted.max_evicted,
+            report_opened=wanted.report_opened,
         )
         return EnforcerSetup(
             policy=policy.policy,
