@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import configparser
 import importlib.metadata
 import inspect
 import re
@@ -154,6 +155,13 @@ def test_every_promise_names_a_test() -> None:
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     assert len(rows) > 15
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_every_extra_is_documented() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ", page("how-to/install.md"), re.MULTILINE)
+    assert rows == list(parser["options.extras_require"])
 
 
 def test_every_page_is_reachable() -> None:
