@@ -51,12 +51,17 @@ CONFIGURATIONS = {
     "nfqueue": f'{DATAPATH}backend = "nfqueue"\n[collectors.console]\n',
     "otlp": collector('type = "otlp"\nurl = "http://127.0.0.1:9"\n'),
 }
-# What needs the extra, and the exit code when it is there.
+# What needs the extra, beginning with a program of the environment; the exit code when it is there.
+PROGRAM = "trireme-collector"
 COMMANDS: dict[str, tuple[list[str], int]] = {
-    **{name: (["check", "-c", f"{name}.toml"], 0) for name in CONFIGURATIONS},
-    "grpc": (["observe", "--server", "unix:///nowhere"], 9),
-    "kubernetes": (["conversations", "--enrich", "kubernetes:kubeconfig=/nowhere", "empty"], 3),
-    "yaml": (["policy", "check", "policy.yaml"], 0),
+    **{name: ([PROGRAM, "check", "-c", f"{name}.toml"], 0) for name in CONFIGURATIONS},
+    "grpc": ([PROGRAM, "observe", "--server", "unix:///nowhere"], 9),
+    "kubernetes": (
+        [PROGRAM, "conversations", "--enrich", "kubernetes:kubeconfig=/nowhere", "empty"],
+        3,
+    ),
+    "testing": (["python", "-c", "import trireme_collector.testing.strategies"], 0),
+    "yaml": ([PROGRAM, "policy", "check", "policy.yaml"], 0),
 }
 
 
@@ -95,7 +100,7 @@ def install(python: str, what: str, place: Path) -> None:
 def attempt(place: Path, extra: str, *, installed: bool) -> str:
     """Use an extra; return what is wrong, or ``""``."""
     words, expected = COMMANDS[extra]
-    code, printed = run([place / "bin/trireme-collector", *words], place.parent)
+    code, printed = run([place / "bin" / words[0], *words[1:]], place.parent)
     names_it = f"trireme-collector[{extra}]" in printed
     if installed and (names_it or code != expected):
         return f"exit code {code} and not {expected}: {printed.strip()}"

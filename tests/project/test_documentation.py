@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import configparser
 import importlib.metadata
 import inspect
 import re
