@@ -312,16 +312,17 @@ def test_tags_that_leave_are_seen_like_those_that_come(
         frames = [frame(PACKETS[name]) for name in names]
         send_frames(lab, frames)
         sent: list[bytes] = []
-        wait_for(lambda: sent.extend(_taken(there)) or len(sent) >= len(frames))
+
+        def are_sent() -> bool:
+            sent.extend(one[4] for batch in there.read(0.1) for one in batch.frames)
+            return len(sent) >= len(frames)
+
+        assert wait_for(are_sent)
     finally:
         there.close()
     assert sent == frames
     content = Path(recording.finish(active)).read_bytes()
     assert all(data in content for data in frames)
-
-
-def _taken(source: PacketSource) -> list[bytes]:
-    return [one[4] for batch in source.read(0.1) for one in batch.frames]
 
 
 def test_limits_hold_on_a_real_interface(lab: Lab, record: Callable[..., Recording]) -> None:
@@ -576,14 +577,15 @@ def test_an_agent_of_several_processes_hands_over_what_all_of_them_judge(
             assert lab.connect(4, ALLOWED) == "connected"
         assert lab.connect(4, DENIED) == "timed out"
         lines = iter(recording.stderr.readline, "")
-        assert any(line.startswith("11 packets") for line in lines)
+        assert any(int(line.partition(" packets")[0]) > 10 for line in lines)
         recording.send_signal(signal.SIGINT)
         output, _ = recording.communicate(timeout=20)
         rows = tshark(json.loads(output)["path"], "tcp.dstport", "frame.comment")
-    assert sorted(rows) == [
-        *[[str(ALLOWED), "verdict=accept rule=service hook=input in=eth0"]] * 10,
-        [str(DENIED), "verdict=drop rule=default hook=input in=eth0"],
-    ]
+    accepted = [str(ALLOWED), "verdict=accept rule=service hook=input in=eth0"]
+    denied = [str(DENIED), "verdict=drop rule=default hook=input in=eth0"]
+    assert rows.count(accepted) == 10
+    # A client tries again after a second.
+    assert [row for row in rows if row != accepted] in ([denied], [denied] * 2)
     assert not list(tmp_path.glob("*.sock*")), "nothing stays behind"
 
 
