@@ -29,10 +29,10 @@ def steps(text: str) -> list[tuple[str, str | None]]:
     """List what the page does: commands, and what they print, or None if that is not compared."""
     found: list[tuple[str, str | None]] = []
     for head, body in FENCE.findall(text):
-        name = re.match(r":caption: (\S+)\n\n", body)
+        name = re.match(r":caption: (.+)\n\n", body)
         if name:
             content = body[name.end() :]
-            found.append((f"printf %s {shlex.quote(content)} > {name[1]}", None))
+            found.append((f"printf %s {shlex.quote(content)} > {shlex.quote(name[1])}", None))
         elif head == "console":
             for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
                 command, _, printed = part.partition("\n")
