@@ -15,7 +15,7 @@ from trireme_collector.testing import MemoryCollector
 from trireme_datapath.backends.netlink import NetlinkBackend, QueueSettings
 from trireme_datapath.backends.nfqueue import NfqueueBackend
 from trireme_datapath.engine import Engine
-from trireme_datapath.kernel.install import KernelRules
+from trireme_datapath.kernel.install import KernelRules, run_iptables
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK
 from trireme_datapath.kernel.namespaces import Namespace, Network, missing_means
 from trireme_datapath.kernel.rules import QueueRules, RuleHook
@@ -23,7 +23,7 @@ from trireme_datapath.loop import DatapathLoop
 from trireme_datapath.policy import compile_policy, parse_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 QUEUE = 7
 REFUSE_MARK = 0x40000000
@@ -175,6 +175,7 @@ class Enforcer:
         rules: QueueRules | None = None,
         settings: QueueSettings | None = None,
         prepare: Callable[[Engine], object] = lambda _: None,
+        run: Callable[[Sequence[str], str], str] = run_iptables,
     ) -> None:
         self.engine = Engine(
             compile_policy(parse_policy(policy, "live.toml")),
@@ -193,7 +194,8 @@ class Enforcer:
                 queue=QUEUE,
                 hooks=(RuleHook.INPUT,),
                 refuse_mark=REFUSE_MARK if refuse else None,
-            )
+            ),
+            run=run,
         )
         lab.server.call(self.rules.install)
         self.loop = DatapathLoop(self.backend, self.engine, self.collector)
