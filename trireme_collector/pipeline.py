@@ -223,7 +223,7 @@ class Pipeline(Intake):
                 if not worker.join(self._seconds_until(end_ns) + _GRACE_SECONDS):
                     stuck.append(worker.name)  # noqa: PERF401  each join uses up some of the time
         elif self._started:
-            self._deliver(now_ns)
+            self._deliver(now_ns, end_ns)
             for worker in self._workers:
                 worker.finish(now_ns)
         self._writer.close(self._seconds_until(end_ns) + _GRACE_SECONDS)
@@ -272,11 +272,14 @@ class Pipeline(Intake):
         """Close, with the default deadline."""
         self.close()
 
-    def _deliver(self, now_ns: int) -> None:
+    def _deliver(self, now_ns: int, end_ns: int | None = None) -> None:
+        """Deliver what is due now, each batch only if it begins before the end."""
         self._writer.step(now_ns)
         for worker in self._workers:
-            again_ns = worker.step(now_ns)
+            again_ns: int | None = now_ns
             while again_ns is not None and again_ns <= now_ns:
+                if end_ns is not None and self._clock.monotonic_ns() >= end_ns:
+                    return
                 again_ns = worker.step(now_ns)
 
     def _seconds_until(self, end_ns: int) -> float:
