@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trireme_collector._toml_checker import Finding
+    from trireme_collector.enrichment import Enrichment
     from trireme_collector.registry import Registry
 
 __all__ = ["build_collectors", "convert_options"]
@@ -30,6 +31,7 @@ def build_collectors(
     *,
     instance: str,
     delivery: DeliveryConfig,
+    enrichment: Enrichment | None = None,
 ) -> tuple[dict[str, object], dict[str, DeliveryConfig], dict[str, RecordFilter]]:
     """Build every collector and find what stands around it.
 
@@ -68,7 +70,10 @@ def build_collectors(
             spec = registry.collector_spec(kind)
             config = convert_options(options, spec.config_type, path)
             context = CollectorContext(
-                name=name, instance=instance, find_format=registry.format_spec
+                name=name,
+                instance=instance,
+                find_format=registry.format_spec,
+                enrich=None if enrichment is None else enrichment.enrich,
             )
             collectors[name] = spec.factory(config, context)
         except ConfigError as error:

@@ -11,7 +11,27 @@ from trireme_collector.delivery import CollectorStatus  # noqa: TC001  msgspec r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PipelineStatus", "ShutdownReport", "report_shutdown"]
+__all__ = ["LookupStatus", "PipelineStatus", "ShutdownReport", "report_shutdown"]
+
+
+class LookupStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the questions to a look-up that enriches flow logs.
+
+    Attributes:
+        name: Its name in the configuration.
+        hits: How many answers were known.
+        misses: How many had to be looked up.
+        failures: How many look-ups failed; their records go without names.
+        entries: How many answers are kept.
+        last_error: Why the last one failed; empty if none did.
+    """
+
+    name: str
+    hits: int = 0
+    misses: int = 0
+    failures: int = 0
+    entries: int = 0
+    last_error: str = ""
 
 
 class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +50,7 @@ class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
         flows_evicted: Flows that left early because the table was full.
         malformed: Objects that were refused because they are not the record they should be.
         collectors: The account of each collector.
+        lookups: The account of each look-up that enriches flow logs.
     """
 
     instance: str
@@ -41,6 +62,7 @@ class PipelineStatus(msgspec.Struct, frozen=True, kw_only=True):
     flows_evicted: int
     malformed: int
     collectors: tuple[CollectorStatus, ...]
+    lookups: tuple[LookupStatus, ...] = ()
 
 
 class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):

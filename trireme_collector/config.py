@@ -13,6 +13,10 @@
     [delivery]
     queue_records = 100000
 
+    [enrichment.lookups.objects]                # see `trireme_collector.enrichment`
+    type = "kubernetes-file"
+    path = "/etc/trireme/objects.toml"
+
     [collectors.archive]
     type = "file"                               # the collector's own name by default
     path = "/var/log/trireme/flows.json"
@@ -30,10 +34,12 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from trireme_collector._config_lookups import read_lookups
 from trireme_collector._host_name import host_name
 from trireme_collector._redaction import redact
 from trireme_collector.aggregation import AggregationConfig
 from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt, check_spool
+from trireme_collector.enrichment import Enrichment, EnrichmentConfig, LookupConfig
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
 from trireme_collector.filters._plugins import build_tests
@@ -106,6 +112,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         aggregation: How flows that are alike become one record.
         delivery: How records wait for their collectors; a collector may say otherwise.
         metrics: Where metrics and health can be read.
+        enrichment: Who knows what stands behind addresses, for flow logs.
         collectors: Where records go. Without any, they go to the local syslog.
     """
 
@@ -115,6 +122,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     aggregation: AggregationConfig = AggregationConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     metrics: MetricsConfig = MetricsConfig()
+    enrichment: EnrichmentConfig = EnrichmentConfig()
     collectors: dict[CollectorName, dict[str, object]] = {}
 
 
@@ -149,6 +157,7 @@ class LoadedConfiguration(Generic[ConfigurationT]):
         settings: Its sections; `collectors` has the form of the file there.
         collectors: The collectors, checked by the types of their plugins.
         registry: The plugins that may load.
+        lookups: Who enriches flow logs, checked likewise.
         places: Where the table of each collector begins, as ``FILE:LINE:COLUMN``.
     """
 
@@ -156,6 +165,7 @@ class LoadedConfiguration(Generic[ConfigurationT]):
     settings: ConfigurationT
     collectors: tuple[CollectorConfig, ...]
     registry: Registry
+    lookups: tuple[LookupConfig, ...] = ()
     places: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def resolve(self, path: str) -> Path:
@@ -185,7 +195,12 @@ class LoadedConfiguration(Generic[ConfigurationT]):
             delivery=self.settings.delivery,
             instance=self.settings.instance,
             checkpoint_seconds=self.settings.checkpoint_seconds,
+            enrichment=self.enrichment(),
         )
+
+    def enrichment(self) -> Enrichment | None:
+        """Give what enriches flow logs; nobody is asked before it is opened. None without any."""
+        return Enrichment(self.settings.enrichment, self.lookups) if self.lookups else None
 
     def probe_outputs(self) -> list[tuple[str, TriremeError]]:
         """Open every collector as a start would, close it again, and give what went wrong.
@@ -219,6 +234,18 @@ class LoadedConfiguration(Generic[ConfigurationT]):
                 reason = f"{type(error).__name__}: {error}; this is a mistake in the plugin"
                 wrong.append((collector.name, PluginError(reason)))
         return wrong
+
+    def probe_lookups(self) -> TriremeError | None:
+        """Ask for every look-up as a start would, end it again, and give what went wrong."""
+        enrichment = self.enrichment()
+        if enrichment is None:
+            return None
+        try:
+            enrichment.open()
+        except TriremeError as error:
+            return error
+        enrichment.close()
+        return None
 
     def _table(self, collector: CollectorConfig) -> dict[str, object]:
         written = self.settings.collectors.get(collector.name, {})
@@ -262,6 +289,8 @@ def load_config(
     if registry is None:
         registry = _registry(document)
     collectors, plugin_errors = _collectors(document, registry)
+    lookups, lookup_errors = read_lookups(document, registry)
+    plugin_errors += lookup_errors
     _raise_mistakes(document, plugin_errors)
     if settings is None:  # part() gives None only where a problem was noted, and was raised
         raise AssertionError("a configuration without a value and without a problem")
@@ -273,6 +302,7 @@ def load_config(
         settings=settings,
         collectors=collectors,
         registry=registry,
+        lookups=lookups,
         places={
             name: "{}:{}:{}".format(document.name, *document.position(("collectors", name)))
             for name in settings.collectors

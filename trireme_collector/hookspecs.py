@@ -17,7 +17,7 @@ import pluggy
 from trireme_collector.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import typing_extensions
 
@@ -102,11 +102,17 @@ class CollectorContext:
         instance: The name of the agent, as it stands in the records.
         find_format: Gives the format of a plugin by its name; raises `PluginError` when there is
             none. An option that takes such names says so: see `trireme_collector.option_formats`.
+        enrich: Gives a copy of a flow log in the format of NetObserv with what is known of its
+            ends, and never raises; None if the configuration names no look-up. The names may
+            change: what is sent again must not be enriched again.
     """
 
     name: str
     instance: str
     find_format: Callable[[str], FormatSpec] = dataclasses.field(default=_no_format, compare=False)
+    enrich: Callable[[Mapping[str, object]], dict[str, object]] | None = dataclasses.field(
+        default=None, compare=False
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

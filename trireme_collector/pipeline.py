@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trireme_collector.aggregation import AggregationConfig
     from trireme_collector.delivery import Clock
     from trireme_collector.delivery._spool_queue import SpoolQueue
+    from trireme_collector.enrichment import Enrichment
     from trireme_collector.filters import RecordFilter
     from trireme_collector.registry import Registry
 
@@ -53,6 +54,7 @@ class Pipeline(Intake):
         checkpoint_seconds: How often the collectors get a `Checkpoint`, besides the one at the
             end, and with a spool the one at the start; 0 for never, not even then. The program
             does it every minute.
+        enrichment: The look-ups that collectors were given; they live as long as the pipeline.
         clock: Where the time comes from.
         threads: Whether `start` runs threads. Without them the owner calls `tick`.
 
@@ -61,7 +63,7 @@ class Pipeline(Intake):
         PluginError: A collector takes no records at all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first are optional, and by name
         self,
         collectors: Mapping[str, object] | Sequence[object],
         *,
@@ -70,6 +72,7 @@ class Pipeline(Intake):
         filters: Mapping[str, RecordFilter] | None = None,
         instance: str = "",
         checkpoint_seconds: float = 0.0,
+        enrichment: Enrichment | None = None,
         clock: Clock | None = None,
         threads: bool = True,
     ) -> None:
@@ -96,6 +99,7 @@ class Pipeline(Intake):
             tuple(workers), aggregation=aggregation, instance=instance or host_name(), clock=clock
         )
         self._threads = threads
+        self._enrichment = enrichment
         self._writer = SpoolWriter(spools, clock)
         self._has_spools = bool(spools)
         self._checkpoint_ns = round(checkpoint_seconds * _NANOSECONDS)
@@ -119,6 +123,8 @@ class Pipeline(Intake):
         now_ns = self._clock.monotonic_ns()
         self._writer.open(self.epoch)
         try:
+            if self._enrichment is not None:
+                self._enrichment.open()
             for worker in self._workers:
                 opened.append(worker)
                 try:
@@ -130,6 +136,8 @@ class Pipeline(Intake):
             for worker in opened:
                 worker.finish(now_ns)
             self._writer.close(0)
+            if self._enrichment is not None:
+                self._enrichment.close()
             raise
         self._started = True
         leave_in_child(self._leave)
@@ -186,7 +194,12 @@ class Pipeline(Intake):
         )
 
     def reopen(self) -> None:
-        """Make every collector open its files or sockets anew, as after a log rotation."""
+        """Make every collector open its files or sockets anew, as after a log rotation.
+
+        What enriches flow logs is built anew, too.
+        """
+        if self._enrichment is not None:
+            self._enrichment.reopen()
         for worker in self._workers:
             worker.request_reopen()
         if not self._threads and self._started:
@@ -227,6 +240,8 @@ class Pipeline(Intake):
             for worker in self._workers:
                 worker.finish(now_ns)
         self._writer.close(self._seconds_until(end_ns) + _GRACE_SECONDS)
+        if self._enrichment is not None:
+            self._enrichment.close()
         self._report = report_shutdown(self.status(), stuck)
         return self._report
 
@@ -246,6 +261,7 @@ class Pipeline(Intake):
             flows_evicted=evicted,
             malformed=self._malformed,
             collectors=tuple(worker.status() for worker in self._workers),
+            lookups=() if self._enrichment is None else self._enrichment.status(),
         )
 
     def _leave(self) -> None:
@@ -256,6 +272,7 @@ class Pipeline(Intake):
         """
         self._abandon()
         self._writer = SpoolWriter((), self._clock)
+        self._enrichment = None
         self._timer = None
         self._started = False
 
@@ -307,7 +324,7 @@ def _spool_queue(name: str, config: DeliveryConfig) -> SpoolQueue | None:
     return SpoolQueue(name, config)
 
 
-def build_pipeline(
+def build_pipeline(  # noqa: PLR0913  all but two are optional, and by name
     collectors: Mapping[str, Mapping[str, object]],
     registry: Registry,
     *,
@@ -315,6 +332,7 @@ def build_pipeline(
     delivery: DeliveryConfig | None = None,
     instance: str = "",
     checkpoint_seconds: float = 0.0,
+    enrichment: Enrichment | None = None,
     clock: Clock | None = None,
     threads: bool = True,
 ) -> Pipeline:
@@ -329,6 +347,7 @@ def build_pipeline(
         delivery: What stands around each collector that has no ``delivery`` of its own.
         instance: The name of the agent in the records.
         checkpoint_seconds: How often the collectors get a `Checkpoint`; 0 for never.
+        enrichment: The look-ups of the configuration; the pipeline opens and closes them.
         clock: Where the time comes from.
         threads: Whether `Pipeline.start` runs threads.
 
@@ -341,7 +360,11 @@ def build_pipeline(
 
     instance = instance or host_name()
     built, deliveries, filters = build_collectors(
-        collectors, registry, instance=instance, delivery=delivery or DeliveryConfig()
+        collectors,
+        registry,
+        instance=instance,
+        delivery=delivery or DeliveryConfig(),
+        enrichment=enrichment,
     )
     return Pipeline(
         built,
@@ -350,6 +373,7 @@ def build_pipeline(
         filters=filters,
         instance=instance,
         checkpoint_seconds=checkpoint_seconds,
+        enrichment=enrichment,
         clock=clock,
         threads=threads,
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from trireme_collector import option_addresses  # noqa: TC001  msgspec reads the annotations
 from trireme_collector.option_formats import format_option
 
 __all__ = ["FileOptions", "Fsync"]
@@ -26,8 +27,10 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         path: The file, not a link to it. Its directory must exist.
         format: ``json`` for records as they are; ``hubble`` for flows only, as lines that
-            ``hubble observe --input-file`` reads. Other records are then left out. Or the name
-            of a format that a plugin offers.
+            ``hubble observe --input-file`` reads; ``netobserv`` for flows only, as flow logs: one
+            for each direction that was counted. Other records are then left out. Or the name of
+            a format that a plugin offers.
+        agent_ip: The address of this host, for ``AgentIP`` in flow logs.
         mode: The permissions of files that are created; existing ones keep theirs.
         rotate_bytes: The size at which a new file is begun; 0 for no limit.
         rotate_seconds: The length of the periods, counted from midnight UTC, of which each gets
@@ -47,7 +50,8 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             extra={"expected": "the path of a file, without control characters"},
         ),
     ]
-    format: Annotated[str, format_option("json", "hubble")] = "json"
+    format: Annotated[str, format_option("json", "hubble", "netobserv")] = "json"
+    agent_ip: option_addresses.IpAddress = ""
     mode: Literal["0600", "0640"] = "0600"
     rotate_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     rotate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -61,9 +65,12 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Refuse what would do nothing.
 
         Raises:
-            ValueError: Files are to be compressed, and none is rotated.
+            ValueError: Files are to be compressed, and none is rotated, or there are no flow
+                logs for an address to stand in.
         """
         rotates = self.rotate_bytes or self.rotate_seconds or self.rotate_records
         if self.compression != "none" and not rotates:
             msg = "rotate_bytes, rotate_seconds or rotate_records beside compression"
             raise ValueError(msg)
+        if self.agent_ip and self.format != "netobserv":
+            raise ValueError("format = netobserv beside agent_ip")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import UNSET
 
 from trireme_collector import CollectorContext, ConfigError, RetryableDeliveryError
 from trireme_collector.delivery import FailureReporter
@@ -20,11 +23,13 @@ from trireme_collector_file._rotation import period_of, rotate
 from trireme_collector_file._upkeep import StoppedError, Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trireme_collector import Record
     from trireme_collector_file._disk import Disk
     from trireme_collector_file._line_file import Cut
+
+    Enrich: TypeAlias = Callable[[Mapping[str, object]], dict[str, object]]
 
 __all__ = ["FileCollector"]
 
@@ -38,6 +43,13 @@ _STOP_SECONDS = 0.3
 def _render_hubble(record: Record) -> bytes:
     # A record that has no form is an empty line without its end: it counts, and takes no room.
     return render_hubble_lines((record,))
+
+
+def _render_flow_logs(record: Record, *, agent_ip: str, enrich: Enrich | None) -> bytes:
+    # The format brings a good part of the library along.
+    from trireme_collector.formats.netobserv import render_netobserv_lines  # noqa: PLC0415
+
+    return render_netobserv_lines((record,), agent_ip=agent_ip or UNSET, enrich=enrich)
 
 
 _RENDER: dict[str, Callable[[Record], bytes]] = {
@@ -83,7 +95,11 @@ class FileCollector:
         self._path = Path(options.path)
         self._mode = int(options.mode, base=8)
         context = context or CollectorContext(name=name, instance="")
-        self._render = find_renderer(options.format, _RENDER, context)
+        flow_logs = functools.partial(
+            _render_flow_logs, agent_ip=options.agent_ip, enrich=context.enrich
+        )
+        own: dict[str, Callable[[Record], bytes]] = {**_RENDER, "netobserv": flow_logs}
+        self._render = find_renderer(options.format, own, context)
         self._file: LineFile | None = None
         self._cut: Cut | None = None
         self._period = 0

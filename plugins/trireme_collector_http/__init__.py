@@ -15,7 +15,9 @@ def trireme_register_collectors() -> list[CollectorSpec[HttpOptions]]:
     return [
         CollectorSpec(
             name="http",
-            factory=lambda options, context: HttpCollector(options, name=context.name),
+            factory=lambda options, context: HttpCollector(
+                options, name=context.name, enrich=context.enrich
+            ),
             config_type=HttpOptions,
             summary="Posts batches of records as JSON to an HTTP server.",
             stability=Stability.BETA,

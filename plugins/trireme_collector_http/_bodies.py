@@ -6,14 +6,16 @@ import gzip
 import hashlib
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from trireme_collector.formats import render_json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trireme_collector import Record
 
-__all__ = ["BodyForm", "digest", "is_numbered", "render"]
+__all__ = ["BodyForm", "digest", "is_numbered", "text_form"]
 
 _GZIP_LEVEL = 6
 
@@ -22,7 +24,7 @@ class BodyForm:
     """How texts of records become a body.
 
     Args:
-        layout: ``json`` for one array, ``ndjson`` for one record a line.
+        layout: ``json`` for one array, anything else for lines.
         compression: ``gzip`` or ``none``.
     """
 
@@ -55,9 +57,30 @@ class BodyForm:
         return len(texts)
 
 
-def render(records: Sequence[Record]) -> list[bytes]:
-    """Write each record as JSON on one line, printable, without a line end."""
-    return [render_json_line(record)[:-1] for record in records]
+def text_form(
+    layout: str,
+    *,
+    agent_ip: str = "",
+    enrich: Callable[[Mapping[str, object]], dict[str, object]] | None = None,
+) -> Callable[[Record], bytes]:
+    """Give the function that writes a record as JSON, printable, without a line end.
+
+    Args:
+        layout: ``netobserv`` for flow logs, one a line; anything else for the record itself.
+        agent_ip: The address of this host, for flow logs.
+        enrich: Adds to flow logs what is known of their ends.
+    """
+    if layout != "netobserv":
+        return lambda record: render_json_line(record)[:-1]
+
+    # The format brings a good part of the library along.
+    from trireme_collector.formats.netobserv import render_netobserv  # noqa: PLC0415
+
+    def render(record: Record) -> bytes:
+        lines = render_netobserv(record, agent_ip=agent_ip or UNSET, enrich=enrich)
+        return b"\n".join(lines)
+
+    return render
 
 
 def digest(texts: Sequence[bytes]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from trireme_collector import option_files, option_secrets
+from trireme_collector import option_addresses, option_files, option_secrets
 from trireme_collector.http_client import HttpTarget
 
 __all__ = ["HttpOptions"]
@@ -17,7 +17,9 @@ class HttpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         method: The method of the requests.
-        format: ``json`` sends one array a request, ``ndjson`` one record a line.
+        format: ``json`` sends one array a request, ``ndjson`` one record a line, ``netobserv``
+            one flow log a line; then records that are no flows are not taken.
+        agent_ip: The address of this host, for ``AgentIP`` in flow logs.
         compression: Whether the body is compressed.
         max_body_bytes: The largest body before compression; a larger batch becomes several
             requests.
@@ -28,7 +30,8 @@ class HttpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     method: Literal["POST", "PUT"] = "POST"
-    format: Literal["json", "ndjson"] = "json"
+    format: Literal["json", "ndjson", "netobserv"] = "json"
+    agent_ip: option_addresses.IpAddress = ""
     compression: Literal["none", "gzip"] = "none"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 1_048_576
     signing_secret_file: option_files.ReadableFile = ""
@@ -43,3 +46,5 @@ class HttpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         super().__post_init__()
         option_secrets.check_sources(self, "signing_secret")
+        if self.agent_ip and self.format != "netobserv":
+            raise ValueError("format = netobserv beside agent_ip")

@@ -6,15 +6,22 @@ import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from trireme_collector import ConfigError, PermanentDeliveryError, RetryableDeliveryError
+from trireme_collector import (
+    RECORD_TYPES,
+    ConfigError,
+    FlowRecord,
+    PermanentDeliveryError,
+    RetryableDeliveryError,
+)
 from trireme_collector.delivery import FailureReporter
+from trireme_collector.enrichment import SteadyForms
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector.option_secrets import Secret, SecretError
-from trireme_collector_http._bodies import BodyForm, digest, is_numbered, render
+from trireme_collector_http._bodies import BodyForm, digest, is_numbered, text_form
 from trireme_collector_http._signature import read_keys, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trireme_collector import Record
     from trireme_collector.http_client import Answer
@@ -43,11 +50,20 @@ class HttpCollector:
     Args:
         options: Where records go and how.
         name: What messages call the collector.
+        enrich: Adds to flow logs what is known of their ends.
         time_ns: The time of day, nanoseconds since 1970 UTC.
+
+    Attributes:
+        kinds: The kinds of records that it takes.
     """
 
     def __init__(
-        self, options: HttpOptions, *, name: str = "http", time_ns: Callable[[], int] = time.time_ns
+        self,
+        options: HttpOptions,
+        *,
+        name: str = "http",
+        enrich: Callable[[Mapping[str, object]], dict[str, object]] | None = None,
+        time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Keep the options; read no secret and connect to nothing."""
         self._options = options
@@ -62,6 +78,10 @@ class HttpCollector:
             method=options.method,
             time_ns=time_ns,
         )
+        is_native = options.format != "netobserv"
+        self.kinds = frozenset(RECORD_TYPES.values()) if is_native else frozenset({FlowRecord})
+        self._render = text_form(options.format, agent_ip=options.agent_ip, enrich=enrich)
+        self._forms: SteadyForms[bytes] = SteadyForms()
         self._signing = Secret.of_options(options, "signing_secret")
         self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._unsettled: _Unsettled | None = None
@@ -87,7 +107,7 @@ class HttpCollector:
                 has taken.
             PermanentDeliveryError: It refused records for good, one or some of them together.
         """
-        texts = render(batch)
+        texts = self._forms.of(batch, self._render)
         numbered = is_numbered(batch)
         done = 0
         while done < len(texts):
@@ -97,6 +117,7 @@ class HttpCollector:
             if meaning is not Meaning.DELIVERED:
                 self._fail(answer, meaning, done, stop)
             self._unsettled = None
+            self._forms.forget(stop - done)
             done = stop
 
     def reopen(self) -> None:

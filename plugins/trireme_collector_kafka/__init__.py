@@ -15,7 +15,9 @@ def trireme_register_collectors() -> list[CollectorSpec[KafkaOptions]]:
     return [
         CollectorSpec(
             name="kafka",
-            factory=lambda options, context: KafkaCollector(options, name=context.name),
+            factory=lambda options, context: KafkaCollector(
+                options, name=context.name, enrich=context.enrich
+            ),
             config_type=KafkaOptions,
             summary="Produces records, keyed by conversation, to a topic of Kafka.",
             stability=Stability.BETA,

@@ -11,9 +11,11 @@ from trireme_collector import FlowRecord
 from trireme_collector.formats import render_json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trireme_collector import Record
+
+    Enrich: TypeAlias = Callable[[Mapping[str, object]], dict[str, object]]
 
 __all__ = ["Message", "conversation_key", "message_form"]
 
@@ -72,7 +74,7 @@ def conversation_key(record: Record) -> bytes | None:
 
 
 def message_form(
-    layout: str, *, keyed: bool, agent_ip: str = ""
+    layout: str, *, keyed: bool, agent_ip: str = "", enrich: Enrich | None = None
 ) -> Callable[[Record], tuple[Message, ...]]:
     """Give the function that makes the messages of a record.
 
@@ -80,6 +82,7 @@ def message_form(
         layout: ``json`` or ``netobserv``.
         keyed: Whether messages have a key.
         agent_ip: The address of this host, for flow logs.
+        enrich: Adds to flow logs what is known of their ends.
     """
     key = conversation_key if keyed else _no_key
     if layout == "json":
@@ -90,7 +93,7 @@ def message_form(
 
     def render(record: Record) -> tuple[Message, ...]:
         common, headers = key(record), identity_headers(record)
-        texts = render_netobserv(record, agent_ip=agent_ip or UNSET)
+        texts = render_netobserv(record, agent_ip=agent_ip or UNSET, enrich=enrich)
         return tuple(Message(text, common, headers) for text in texts)
 
     return render

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
 
-from trireme_collector.strict_toml import Unfit
+from trireme_collector import option_addresses  # noqa: TC001  msgspec reads the annotations
 from trireme_collector_kafka._connection import ConnectionOptions, TopicName, check_topic
 
 __all__ = ["KafkaOptions"]
-
-
-def _check_ip(value: object) -> None:
-    try:
-        ipaddress.ip_address(str(value))
-    except ValueError:
-        raise Unfit("an IP address", found="another text") from None
-
-
-_Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_ip})]
 
 
 class KafkaOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +34,7 @@ class KafkaOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_
 
     topic: TopicName
     format: Literal["json", "netobserv"] = "json"
-    agent_ip: _Address = ""
+    agent_ip: option_addresses.IpAddress = ""
     key: Literal["addresses", "none"] = "addresses"
     partitioner: Literal["murmur2", "crc32", "fnv1a"] = "murmur2"
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"

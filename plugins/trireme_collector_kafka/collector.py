@@ -27,7 +27,7 @@ from trireme_collector_kafka._production import Production, ProductionError
 from trireme_collector_kafka._window import State, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -51,6 +51,7 @@ class KafkaCollector:
     Args:
         options: Where records go and how.
         name: What messages call the collector.
+        enrich: Adds to flow logs what is known of their ends.
         monotonic: The time, seconds from any moment.
 
     Attributes:
@@ -62,6 +63,7 @@ class KafkaCollector:
         options: KafkaOptions,
         *,
         name: str = "kafka",
+        enrich: Callable[[Mapping[str, object]], dict[str, object]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep the options; read no secret, start no thread."""
@@ -75,7 +77,10 @@ class KafkaCollector:
         is_native = options.format == "json"
         self.kinds = frozenset(RECORD_TYPES.values()) if is_native else frozenset({FlowRecord})
         self._render = message_form(
-            options.format, keyed=options.key == "addresses", agent_ip=options.agent_ip
+            options.format,
+            keyed=options.key == "addresses",
+            agent_ip=options.agent_ip,
+            enrich=enrich,
         )
 
     def open(self) -> None:

@@ -15,7 +15,9 @@ def trireme_register_collectors() -> list[CollectorSpec[LokiOptions]]:
     return [
         CollectorSpec(
             name="loki",
-            factory=lambda options, context: LokiCollector(options, name=context.name),
+            factory=lambda options, context: LokiCollector(
+                options, name=context.name, enrich=context.enrich
+            ),
             config_type=LokiOptions,
             summary="Pushes flow logs, or all records, to Grafana Loki.",
             stability=Stability.BETA,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Pairs", "entry_form", "flow_entry"]
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+Enrich: TypeAlias = "Callable[[Mapping[str, object]], dict[str, object]]"
 
 _NATIVE_LABELS = ("type", "namespace")
 _STATIC = {"netobserv": "netobserv-flowcollector", "json": "trireme-collector"}
@@ -60,6 +61,7 @@ def entry_form(
     labels: Sequence[str] | None = None,
     static_labels: Mapping[str, str] | None = None,
     agent_ip: str = "",
+    enrich: Enrich | None = None,
 ) -> Callable[[Record, int], list[Entry]]:
     """Give the function that makes the entries of a record, which has to be told the time.
 
@@ -68,6 +70,7 @@ def entry_form(
         labels: The fields that become labels.
         static_labels: Labels that every stream has.
         agent_ip: The address of this host, for flow logs.
+        enrich: Adds to flow logs what is known of their ends.
     """
     static = dict(static_labels) if static_labels else {_APP: _STATIC[layout]}
     if layout == "json":
@@ -78,22 +81,13 @@ def entry_form(
     def render(record: Record, now_ns: int) -> list[Entry]:
         if not isinstance(record, FlowRecord):
             return []
-        return _flow_logs(record, now_ns, names, static, agent_ip)
+        time_ns, metadata = _time_ns(record, now_ns), _identity(record)
+        flows = flows_from_record(record, agent_ip=agent_ip or UNSET)
+        fields = (flow_fields(flow) for flow in flows)
+        whole = fields if enrich is None else map(enrich, fields)
+        return [flow_entry(each, time_ns, names, static, metadata) for each in whole]
 
     return render
-
-
-def _flow_logs(
-    record: FlowRecord,
-    now_ns: int,
-    names: frozenset[str],
-    static: Mapping[str, str],
-    agent_ip: str,
-) -> list[Entry]:
-    time_ns = _time_ns(record, now_ns)
-    metadata = _identity(record)
-    flows = flows_from_record(record, agent_ip=agent_ip or UNSET)
-    return [flow_entry(flow_fields(flow), time_ns, names, static, metadata) for flow in flows]
 
 
 def flow_entry(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from trireme_collector import option_addresses  # noqa: TC001  msgspec reads the annotations
 from trireme_collector.http_client import HttpTarget
 from trireme_collector.strict_toml import Unfit
 
@@ -43,17 +43,9 @@ def _check_tenant(value: object) -> None:
         raise Unfit("the name of a tenant, as Loki allows it", found="another text")
 
 
-def _check_ip(value: object) -> None:
-    try:
-        ipaddress.ip_address(str(value))
-    except ValueError:
-        raise Unfit("an IP address", found="another text") from None
-
-
 _LabelName: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_name})]
 _LabelValue: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_value})]
 _Tenant: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_tenant})]
-_Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_ip})]
 
 
 class LokiOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +73,7 @@ class LokiOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     tenant: _Tenant = ""
     format: Literal["netobserv", "json"] = "netobserv"
-    agent_ip: _Address = ""
+    agent_ip: option_addresses.IpAddress = ""
     labels: list[_LabelName] | UnsetType = UNSET
     static_labels: dict[_LabelName, _LabelValue] | UnsetType = UNSET
     structured_metadata: bool = True

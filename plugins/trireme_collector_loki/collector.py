@@ -12,6 +12,7 @@ from msgspec import UnsetType
 
 from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord, PermanentDeliveryError
 from trireme_collector.delivery import FailureReporter
+from trireme_collector.enrichment import SteadyForms
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector_loki._entries import entry_form
 from trireme_collector_loki._options import PUSH_PATH
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from trireme_collector import Record
     from trireme_collector.http_client import Answer
-    from trireme_collector_loki._entries import Entry
+    from trireme_collector_loki._entries import Enrich, Entry
     from trireme_collector_loki._options import LokiOptions
 
 __all__ = ["LokiCollector"]
@@ -45,6 +46,7 @@ class LokiCollector:
     Args:
         options: Where records go and how.
         name: What messages call the collector.
+        enrich: Adds to flow logs what is known of their ends.
         time_ns: The time of day, nanoseconds since 1970 UTC.
 
     Attributes:
@@ -52,7 +54,12 @@ class LokiCollector:
     """
 
     def __init__(
-        self, options: LokiOptions, *, name: str = "loki", time_ns: Callable[[], int] = time.time_ns
+        self,
+        options: LokiOptions,
+        *,
+        name: str = "loki",
+        enrich: Enrich | None = None,
+        time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Keep the options; read no secret and connect to nothing."""
         self._options = options
@@ -65,7 +72,9 @@ class LokiCollector:
             labels=None if isinstance(options.labels, UnsetType) else options.labels,
             static_labels=options.static_labels or None,
             agent_ip=options.agent_ip,
+            enrich=enrich,
         )
+        self._forms: SteadyForms[list[Entry]] = SteadyForms()
         self._sender = HttpSender(
             options,
             name=name,
@@ -107,13 +116,14 @@ class LokiCollector:
             # would take it for another one.
             self._now_ns = self._time_ns()
         now_ns = self._now_ns
-        entries = [self._render(record, now_ns) for record in batch]
+        entries = self._forms.of(batch, lambda record: self._render(record, now_ns))
         done = 0
         while done < len(entries):
             stop = self._fitting(entries, done)
             answer = self._push(entries[done:stop], done)
             meaning = self._sender.judge(answer)
             if meaning is Meaning.DELIVERED and answer.status != BLOCKED:
+                self._forms.forget(stop - done)
                 done = stop
             elif self._has_metadata and refuses_metadata(answer):
                 self._go_without_metadata()

@@ -16,7 +16,7 @@ def trireme_register_collectors() -> list[CollectorSpec[OtlpOptions]]:
         CollectorSpec(
             name="otlp",
             factory=lambda options, context: OtlpCollector(
-                options, name=context.name, instance=context.instance
+                options, name=context.name, instance=context.instance, enrich=context.enrich
             ),
             config_type=OtlpOptions,
             summary="Exports records as OpenTelemetry logs over HTTP.",

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from trireme_collector import FlowRecord
 from trireme_collector.formats import escape_text, protocol_name, record_time_ns, render_json_line
 from trireme_collector.formats.json_lines import printable_json
-from trireme_collector.netobserv import encode_flow, flows_from_record
+from trireme_collector.netobserv import encode_flow, flow_fields, flows_from_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ __all__ = ["Log", "Value", "log_form"]
 
 Scalar: TypeAlias = str | bool | int | float
 Value: TypeAlias = Scalar | tuple[Scalar, ...]
+Enrich: TypeAlias = "Callable[[Mapping[str, object]], dict[str, object]]"
 
 _INFO, _WARN = 9, 13  # SeverityNumber in logs.proto
 _PREFIX = "trireme."
@@ -59,12 +60,15 @@ class Log(NamedTuple):
         return (_WARN, "WARN") if self.is_warning else (_INFO, "INFO")
 
 
-def log_form(layout: str, *, agent_ip: str = "") -> Callable[[Record], list[Log]]:
+def log_form(
+    layout: str, *, agent_ip: str = "", enrich: Enrich | None = None
+) -> Callable[[Record], list[Log]]:
     """Give the function that makes the log records of a record.
 
     Args:
         layout: ``json`` or ``netobserv``.
         agent_ip: The address of this host, for flow logs.
+        enrich: Adds to flow logs what is known of their ends.
     """
     if layout == "json":
         return lambda record: [_native(record)]
@@ -72,15 +76,16 @@ def log_form(layout: str, *, agent_ip: str = "") -> Callable[[Record], list[Log]
     def render(record: Record) -> list[Log]:
         if not isinstance(record, FlowRecord):
             return []
-        return _flow_logs(record, agent_ip)
+        return _flow_logs(record, agent_ip, enrich)
 
     return render
 
 
-def _flow_logs(record: FlowRecord, agent_ip: str) -> list[Log]:
+def _flow_logs(record: FlowRecord, agent_ip: str, enrich: Enrich | None) -> list[Log]:
     found = []
     for flow in flows_from_record(record, agent_ip=agent_ip or UNSET):
-        line = printable_json(encode_flow(flow))
+        whole = flow if enrich is None else enrich(flow_fields(flow))
+        line = printable_json(encode_flow(whole))
         attributes = {name: _value(value) for name, value in msgspec.json.decode(line).items()}
         attributes.update(_identity(record))
         found.append(Log(_time_ns(record), record.action.rejected, line.decode(), attributes))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 
+from trireme_collector import option_addresses  # noqa: TC001  msgspec reads the annotations
 from trireme_collector.http_client import HttpTarget
 from trireme_collector.strict_toml import Unfit
 
@@ -23,15 +23,7 @@ def _check_text(value: object) -> None:
         raise Unfit("1 to 1024 printable characters", found="another text")
 
 
-def _check_ip(value: object) -> None:
-    try:
-        ipaddress.ip_address(str(value))
-    except ValueError:
-        raise Unfit("an IP address", found="another text") from None
-
-
 _Text: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_text})]
-_Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_ip})]
 
 
 class OtlpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +44,7 @@ class OtlpOptions(HttpTarget, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     format: Literal["json", "netobserv"] = "json"
-    agent_ip: _Address = ""
+    agent_ip: option_addresses.IpAddress = ""
     resource: dict[_Text, _Text] = msgspec.field(default_factory=dict)
     encoding: Literal["protobuf", "json"] = "protobuf"
     compression: Literal["none", "gzip"] = "none"

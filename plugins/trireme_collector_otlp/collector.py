@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trireme_collector import Record
     from trireme_collector.http_client import Answer
-    from trireme_collector_otlp._logs import Log, Value
+    from trireme_collector_otlp._logs import Enrich, Log, Value
     from trireme_collector_otlp._options import OtlpOptions
 
 __all__ = ["OtlpCollector"]
@@ -43,6 +43,7 @@ class OtlpCollector:
         options: Where records go and how.
         name: What messages call the collector.
         instance: The name of the agent.
+        enrich: Adds to flow logs what is known of their ends.
         time_ns: The time of day, nanoseconds since 1970 UTC.
 
     Attributes:
@@ -55,6 +56,7 @@ class OtlpCollector:
         *,
         name: str = "otlp",
         instance: str = "",
+        enrich: Enrich | None = None,
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Keep the options; read no secret and connect to nothing."""
@@ -62,7 +64,7 @@ class OtlpCollector:
         self._time_ns = time_ns
         is_native = options.format == "json"
         self.kinds = frozenset(RECORD_TYPES.values()) if is_native else frozenset({FlowRecord})
-        self._render = log_form(options.format, agent_ip=options.agent_ip)
+        self._render = log_form(options.format, agent_ip=options.agent_ip, enrich=enrich)
         self._resource: dict[str, Value] = {"service.name": "trireme-collector"}
         if instance:
             self._resource["service.instance.id"] = instance

@@ -118,6 +118,12 @@ def _lines(status: AgentStatus) -> Iterator[str]:
     yield from _process_lines(status)
     yield ""
     yield from account_lines(records.collectors)
+    for lookup in records.lookups:
+        failed = f", last error: {printable(lookup.last_error)}" if lookup.last_error else ""
+        yield (
+            f"look-up  {printable(lookup.name)}: known {lookup.hits}, asked {lookup.misses},"
+            f" failed {lookup.failures}, kept {lookup.entries}{failed}"
+        )
 
 
 def _packet_lines(packets: PacketStatus) -> Iterator[str]:

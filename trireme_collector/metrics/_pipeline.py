@@ -189,6 +189,19 @@ _SPOOL_FAILURES: Final = MetricSpec(
     ("collector", "operation"),
 )
 
+_LOOKUPS: Final = MetricSpec(
+    "trireme_enrichment_lookups",
+    MetricKind.COUNTER,
+    "Addresses that were looked up for flow logs: known already (hit), asked for (miss), failed.",
+    ("lookup", "result"),
+)
+_LOOKUP_ENTRIES: Final = MetricSpec(
+    "trireme_enrichment_entries",
+    MetricKind.GAUGE,
+    "Answers that are kept.",
+    ("lookup",),
+)
+
 PIPELINE_METRICS: Final = (
     _AGENT,
     _STARTED,
@@ -197,6 +210,8 @@ PIPELINE_METRICS: Final = (
     _DROPPED,
     *(spec for spec, _ in _OF_SPOOL),
     _SPOOL_FAILURES,
+    _LOOKUPS,
+    _LOOKUP_ENTRIES,
 )
 """Every metric of a pipeline."""
 
@@ -247,6 +262,18 @@ class PipelineMetrics:
             )
         ]
         yield Metric(_SPOOL_FAILURES, failures)
+        lookups = [
+            ((lookup.name, result), count)
+            for lookup in status.lookups
+            for result, count in (
+                ("hit", lookup.hits),
+                ("miss", lookup.misses),
+                ("failure", lookup.failures),
+            )
+        ]
+        yield Metric(_LOOKUPS, lookups)
+        entries = [((lookup.name,), lookup.entries) for lookup in status.lookups]
+        yield Metric(_LOOKUP_ENTRIES, entries)
 
     def health(self) -> Iterator[HealthCheck]:
         """Tell which collectors wait; records are kept for them, so that harms no readiness."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from trireme_collector.netobserv._config import Profile, default_tracking_config
-from trireme_collector.netobserv._enrichment import (
-    DEFAULT_INFRASTRUCTURE,
-    Enricher,
-    KubernetesObject,
-    ObjectLookup,
-)
+from trireme_collector.netobserv._enrichment import DEFAULT_INFRASTRUCTURE, Enricher
 from trireme_collector.netobserv._flags import FLAG_NAMES, flag_names
 from trireme_collector.netobserv._flow import FLOW_FIELDS, LABELS, SEED_FIELDS, Flow
 from trireme_collector.netobserv._handover import ConversationState
 from trireme_collector.netobserv._hash import Numbers, UnencodableError, conversation_hash
 from trireme_collector.netobserv._line_tracker import LineTracker
+from trireme_collector.netobserv._lookup_cache import KubernetesObject, ObjectLookup
 from trireme_collector.netobserv._partition import Following, PartitionConversations
 from trireme_collector.netobserv._reader import DEFAULT_MAX_LINE_BYTES, FlowReader, UnknownFields
 from trireme_collector.netobserv._records import flows_from_record, record_from_flow

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import contextlib
+from typing import TYPE_CHECKING
 
-import msgspec
+from trireme_collector.netobserv._lookup_cache import LookupCache
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["DEFAULT_INFRASTRUCTURE", "Enricher", "KubernetesObject", "ObjectLookup"]
+    from trireme_collector.netobserv._lookup_cache import ObjectLookup
+
+__all__ = ["DEFAULT_INFRASTRUCTURE", "Enricher"]
 
 DEFAULT_INFRASTRUCTURE = ("netobserv", "openshift")
 """Namespaces that begin so belong to the cluster, not to an application."""
@@ -19,76 +22,57 @@ _CLUSTER_SERVICES = frozenset({("default", "kubernetes"), ("default", "openshift
 _INGRESS, _EGRESS, _INNER = 0, 1, 2
 
 
-class KubernetesObject(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What stands behind an address.
-
-    Attributes:
-        name: Its name.
-        type: ``Pod``, ``Service`` or ``Node``.
-        namespace: Its namespace; nodes have none.
-        owner_name: Its owner at the top; itself if empty.
-        owner_type: The kind of the owner.
-        host_ip: The address of its node.
-        host_name: The name of its node.
-        zone: The zone of its node.
-        network_name: Its network.
-    """
-
-    name: str
-    type: str
-    namespace: str = ""
-    owner_name: str = ""
-    owner_type: str = ""
-    host_ip: str = ""
-    host_name: str = ""
-    zone: str = ""
-    network_name: str = ""
-
-
-@runtime_checkable
-class ObjectLookup(Protocol):
-    """What an enricher of a plugin can do."""
-
-    def find(self, address: str) -> KubernetesObject | None:
-        """Give what stands behind an address, or None if nobody knows."""
-
-
 class Enricher:
     """Adds to records what stands behind their addresses.
 
     Answers are kept for a while, also that there is none, so that a look-up that asks somebody
-    else is not in the way of every record. The most recently used ones are kept.
+    else is not in the way of every record. The most recently used ones are kept. Several threads
+    may use one.
 
     Attributes:
-        hits: How many answers were known.
-        misses: How many had to be looked up.
-        failures: How many look-ups failed; the record stays as it is.
+        caches: The look-ups with what they said, in the order in which they are asked.
     """
 
     def __init__(
         self,
-        lookup: ObjectLookup,
-        *,
+        *lookups: ObjectLookup,
         max_entries: int = 65_536,
         lifetime_ms: int = 60_000,
         infrastructure: Sequence[str] = DEFAULT_INFRASTRUCTURE,
+        on_failure: Callable[[Exception], object] | None = None,
     ) -> None:
-        """Wrap a look-up.
+        """Wrap look-ups.
 
         Args:
-            lookup: Answers for one address.
-            max_entries: How many answers are kept at most.
+            lookups: Each answers for one address. The first that knows it is believed.
+            max_entries: How many answers of each are kept at most.
             lifetime_ms: How long an answer is believed, unless the look-up has an attribute
                 ``lifetime_ms`` that says so.
             infrastructure: Beginnings of the namespaces that belong to the cluster.
+            on_failure: Is told why a look-up failed; the record stays as it is.
         """
-        self.hits = self.misses = self.failures = 0
-        self._lookup = lookup
-        self._lifetime_ms = int(getattr(lookup, "lifetime_ms", lifetime_ms))
+        self.caches = tuple(
+            LookupCache(
+                lookup, max_entries=max_entries, lifetime_ms=lifetime_ms, on_failure=on_failure
+            )
+            for lookup in lookups
+        )
         self._infrastructure = tuple(infrastructure)
-        self._half = max(1, max_entries // 2)
-        self._young: dict[str, tuple[int, dict[str, str] | None]] = {}
-        self._old: dict[str, tuple[int, dict[str, str] | None]] = {}
+
+    @property
+    def hits(self) -> int:
+        """How many answers were known."""
+        return sum(cache.hits for cache in self.caches)
+
+    @property
+    def misses(self) -> int:
+        """How many had to be looked up."""
+        return sum(cache.misses for cache in self.caches)
+
+    @property
+    def failures(self) -> int:
+        """How many look-ups failed."""
+        return sum(cache.failures for cache in self.caches)
 
     def enrich(self, record: Mapping[str, object], now_ms: int) -> dict[str, object]:
         """Give a copy of a record with the fields that are known about its ends.
@@ -108,32 +92,23 @@ class Enricher:
         return enriched
 
     def close(self) -> None:
-        """End the look-up, if it has an end."""
-        close = getattr(self._lookup, "close", None)
-        if close is not None:
-            close()
+        """End the look-ups that have an end.
+
+        Raises:
+            Exception: One of them cannot; the others are ended all the same.
+        """
+        with contextlib.ExitStack() as stack:
+            for cache in self.caches:
+                close = getattr(cache.lookup, "close", None)
+                if close is not None:
+                    stack.callback(close)
 
     def _known(self, address: str, now_ms: int) -> dict[str, str] | None:
-        found = self._young.get(address)
-        if found is None and (found := self._old.pop(address, None)) is not None:
-            self._keep(address, found)
-        if found is not None and found[0] - self._lifetime_ms <= now_ms < found[0]:
-            self.hits += 1
-            return found[1]
-        self.misses += 1
-        try:
-            answer = self._lookup.find(address)
-        except Exception:  # noqa: BLE001  a plugin may raise anything; the record is worth more than its names
-            self.failures += 1
-            answer = None
-        fields = None if answer is None else _fields(answer)
-        self._keep(address, (now_ms + self._lifetime_ms, fields))
-        return fields
-
-    def _keep(self, address: str, answer: tuple[int, dict[str, str] | None]) -> None:
-        if len(self._young) >= self._half and address not in self._young:
-            self._old, self._young = self._young, {}
-        self._young[address] = answer
+        for cache in self.caches:
+            fields = cache.fields_of(address, now_ms)
+            if fields is not None:
+                return fields
+        return None
 
     def _is_application(self, record: Mapping[str, object]) -> bool:
         for side in ("Src", "Dst"):
@@ -144,27 +119,6 @@ class Enricher:
             if record.get(f"{side}K8S_Type") != "Service" or service not in _CLUSTER_SERVICES:
                 return True
         return False
-
-
-def _fields(found: KubernetesObject) -> dict[str, str]:
-    """List the fields of a match, without the side; some are there even if they are empty."""
-    fields = {
-        "Name": found.name,
-        "Type": found.type,
-        "OwnerName": found.owner_name or found.name,
-        "OwnerType": found.owner_type or found.type,
-    }
-    if found.namespace:
-        fields["Namespace"] = found.namespace
-    if found.host_ip:
-        fields["HostIP"] = found.host_ip
-        if found.host_name:
-            fields["HostName"] = found.host_name
-    if found.network_name:
-        fields["NetworkName"] = found.network_name
-    if found.zone:
-        fields["Zone"] = found.zone
-    return fields
 
 
 def _turn(record: dict[str, object]) -> None:

@@ -144,6 +144,10 @@ class Plan:
             return dict(flow)
         return {name: self.as_held(name, value) for name, value in flow.items()}
 
+    def is_float(self, name: str) -> bool:
+        """Say whether numbers of a field are floats, whatever they look like."""
+        return name not in self._integers
+
     def as_held(self, name: str, value: object) -> object:
         """Give a value as it is after it was held in the type that its field has."""
         return value if not self.is_strict or name in self._integers else as_float(value)

@@ -75,7 +75,7 @@ class ConversationTable:
         self._two_sided = bool(config.key_definition.hash.field_group_a_ref)
         self._detects_end = config.tcp_flags.detect_end_connection
         self._swaps = config.tcp_flags.swap_ab
-        self._flags_field = config.tcp_flags.field_name
+        self._has_float_flags = self._strict and self.plan.is_float(config.tcp_flags.field_name)
         types = config.output_record_types
         self.gives_flow_logs = "flowLog" in types
         self._gives_new = "newConnection" in types
@@ -214,8 +214,9 @@ class ConversationTable:
         flags = row[self.plan.flags]
         if type(flags) is int and 0 <= flags <= 0xFFFF:
             return flags
-        held = self.plan.as_held(self._flags_field, flags)
-        return flags_of(held, with_names=not self._strict)
+        if self._has_float_flags and type(flags) is int:
+            flags = float_of(flags)
+        return flags_of(flags, with_names=not self._strict)
 
     def _ends(self, conversation: Conversation, flags: int, *, is_ab: bool) -> bool:
         """Say whether a flow log with these flags ends its conversation."""

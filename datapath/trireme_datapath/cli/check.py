@@ -284,6 +284,9 @@ def _check_outputs(
             problems.append(_Finding(subject, message, ExitCode.OUTPUT))
         else:
             problems.extend(_findings(subject, error))
+    unusable = loaded.probe_lookups()
+    if unusable is not None:
+        problems.extend(_findings("enrichment", unusable))
 
 
 def _findings(subject: str, error: TriremeError) -> list[_Finding]:

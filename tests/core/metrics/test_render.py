@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from trireme_collector import DeliveryConfig, FlowRecord, Pipeline
+from trireme_collector import DeliveryConfig, EnricherSpec, FlowRecord, Pipeline
 from trireme_collector.cli.errors import exit_code_of
+from trireme_collector.enrichment import Enrichment, EnrichmentConfig, LookupConfig
 from trireme_collector.exit_codes import ExitCode
+from trireme_collector.hookspecs import NoOptions
 from trireme_collector.metrics import (
     MAX_SERIES,
     PIPELINE_METRICS,
@@ -68,6 +71,21 @@ def test_every_metric_of_a_pipeline_is_in_its_catalogue() -> None:
     assert tuple(m.spec for m in PipelineMetrics(pipeline).metrics()) == PIPELINE_METRICS
 
 
+class Nobody:
+    """A look-up that knows no address."""
+
+    def find(self, address: str) -> None:
+        del address
+
+
+def nobody_knows() -> Enrichment:
+    spec: EnricherSpec[msgspec.Struct] = EnricherSpec(
+        name="nobody", factory=lambda _: Nobody(), config_type=NoOptions
+    )
+    lookup = LookupConfig(name="nobody", spec=spec, options=NoOptions())
+    return Enrichment(EnrichmentConfig(), [lookup])
+
+
 @pytest.mark.parametrize("as_openmetrics", [True, False])
 def test_the_parsers_read_it(tmp_path: Path, *, as_openmetrics: bool) -> None:
     pytest.importorskip("prometheus_client")
@@ -79,6 +97,7 @@ def test_the_parsers_read_it(tmp_path: Path, *, as_openmetrics: bool) -> None:
         {"m": memory},
         instance='host "7"',
         delivery=DeliveryConfig(state_directory=str(tmp_path)),
+        enrichment=nobody_knows(),
         clock=FakeClock(),
         threads=False,
     ).start()

@@ -120,6 +120,16 @@ def test_what_is_made_at_random_is_treated_alike(scenario: dict[str, Any]) -> No
     assert tracker.metrics() == scenario["metrics"]
 
 
+def test_flags_are_the_lower_bits_of_what_a_float_holds() -> None:
+    """As text, 2^64 ends in other digits than as a float: its bits are all zero."""
+    config = VECTORS["configs"]["c00"]
+    for number, source in ((2**64, "a"), (2**53 + 1, "a"), (2**32 + 256, "b"), (-3840, "b")):
+        tracker = Tracker.from_config(config, profile="strict", numbers="json")
+        flow = {"SrcAddr": "a", "SrcPort": 1, "DstAddr": "b", "DstPort": 2, "Proto": 6}
+        (new, *_) = tracker.process([{**flow, "Flags": number}], 0)
+        assert new["SrcAddr"] == source, number
+
+
 @pytest.mark.parametrize("refused", RANDOM["refused"], ids=named)
 @pytest.mark.parametrize("profile", ["strict", "default"])
 def test_what_is_broken_at_random_is_refused_alike(

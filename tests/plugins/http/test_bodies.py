@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -12,23 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trireme_collector import PacketReport, decode_json
-from trireme_collector_http._bodies import BodyForm, digest, is_numbered, render
+from trireme_collector_http._bodies import BodyForm, digest, is_numbered, text_form
 from trireme_collector_http._signature import sign
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trireme_collector import Record
+
 REPORTS = [PacketReport(packet_id=number, payload=b"\x00\xff") for number in range(3)]
+
+
+def texts_of(records: Sequence[Record]) -> list[bytes]:
+    return [text_form("json")(record) for record in records]
 
 
 def test_json_is_one_array_of_records() -> None:
     form = BodyForm("json", "none")
     assert form.headers == {"Content-Type": "application/json"}
-    body = form.build(render(REPORTS))
+    body = form.build(texts_of(REPORTS))
     assert [decode_json(json.dumps(item)) for item in json.loads(body)] == REPORTS
 
 
 def test_ndjson_is_one_record_a_line() -> None:
     form = BodyForm("ndjson", "none")
     assert form.headers == {"Content-Type": "application/x-ndjson"}
-    lines = form.build(render(REPORTS)).split(b"\n")
+    lines = form.build(texts_of(REPORTS)).split(b"\n")
     assert [decode_json(line) for line in lines[:-1]] == REPORTS
     assert lines[-1] == b""
 
@@ -37,7 +47,7 @@ def test_ndjson_is_one_record_a_line() -> None:
 def test_compressed_bodies_are_the_same_bytes_each_time(layout: str) -> None:
     form = BodyForm(layout, "gzip")
     assert form.headers["Content-Encoding"] == "gzip"
-    texts = render(REPORTS)
+    texts = texts_of(REPORTS)
     assert form.build(texts) == form.build(texts)
     assert form.build(texts)[4:8] == bytes(4), "the time in it would change"
     assert gzip.decompress(form.build(texts)) == BodyForm(layout, "none").build(texts)
