@@ -7,6 +7,7 @@ protobuf has it, what has the default value is left out.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
@@ -89,16 +90,21 @@ _POLICY_DENIED = (133, "POLICY_DENIED")
 _POLICY_KIND = "TriremePolicy"
 
 
-def flow_to_hubble(record: FlowRecord) -> dict[str, object]:
+def flow_to_hubble(record: FlowRecord, *, time: str | None = None) -> dict[str, object]:
     """Give a flow record as a flow of Hubble.
 
     The endpoints' tags are known of the unit that judged only, which the direction tells.
+
+    Args:
+        record: The record.
+        time: When it was, in RFC 3339; if None, what the record says.
     """
     verdict = _verdict(record)
     flow: dict[str, object] = {}
-    time_ns = record_time_ns(record)
-    if time_ns is not None:
-        _add(flow, "time", format_rfc3339(time_ns))
+    if time is None:
+        time_ns = record_time_ns(record)
+        time = "" if time_ns is None else format_rfc3339(time_ns)
+    _add(flow, "time", time)
     _add(flow, "verdict", verdict)
     if verdict == "DROPPED" and record.drop_reason in _DROP_REASONS:
         flow["drop_reason"], flow["drop_reason_desc"] = _DROP_REASONS[record.drop_reason]
@@ -126,15 +132,19 @@ def flow_to_hubble(record: FlowRecord) -> dict[str, object]:
     return flow
 
 
-def drop_to_hubble(record: FlowRecord) -> dict[str, object] | None:
+def drop_to_hubble(record: FlowRecord, *, time: str | None = None) -> dict[str, object] | None:
     """Give the drop of a denied flow, which Hubble tells beside the verdict of the policy.
+
+    Args:
+        record: The record.
+        time: When it was, in RFC 3339; if None, what the record says.
 
     Returns:
         The drop, or None if nothing was dropped.
     """
     if record.phase or not record.action.rejected:
         return None
-    flow = flow_to_hubble(record)
+    flow = flow_to_hubble(record, time=time)
     for name in ("is_reply", "egress_denied_by", "ingress_denied_by"):
         flow.pop(name, None)
     code, name = _DROP_REASONS.get(record.drop_reason, _POLICY_DENIED)
@@ -217,14 +227,17 @@ def _verdict(record: FlowRecord) -> str:
     return "AUDIT" if record.observed_action.rejected else "FORWARDED"
 
 
-def _flags(value: int) -> list[str]:
-    return [name for name, bit in _TCP_FLAGS if value & bit]
+@functools.lru_cache(maxsize=512)
+def _flags(value: int) -> tuple[tuple[str, ...], str]:
+    # Few combinations occur, and every flow has one.
+    names = tuple(name for name, bit in _TCP_FLAGS if value & bit)
+    return names, f"TCP Flags: {', '.join(names)}"
 
 
 def _summary(record: FlowRecord) -> str:
     protocol = record.l4_protocol
     if protocol == _TCP and record.tcp_flags:
-        return f"TCP Flags: {', '.join(_flags(record.tcp_flags))}"
+        return _flags(record.tcp_flags)[1]
     icmp = _ICMP.get(protocol)
     if icmp is None:
         return _TRANSPORTS.get(protocol, "")
@@ -260,7 +273,7 @@ def _transport(record: FlowRecord) -> dict[str, object]:
     _add(ports, "source_port", record.source.port)
     _add(ports, "destination_port", record.destination.port)
     if protocol == _TCP and record.tcp_flags:
-        ports["flags"] = dict.fromkeys(_flags(record.tcp_flags), True)
+        ports["flags"] = dict.fromkeys(_flags(record.tcp_flags)[0], True)
     return {name: ports}
 
 

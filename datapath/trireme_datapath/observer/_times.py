@@ -57,6 +57,8 @@ def _digits(fraction: int, lengths: tuple[int, ...]) -> str:
     if not fraction:
         return ""
     digits = f"{fraction:09d}"
+    if fraction % 1000:
+        return f".{digits[: lengths[-1]]}"
     for length in lengths:
         if not digits[length:].strip("0"):
             return f".{digits[:length]}"

@@ -112,16 +112,18 @@ class FlowMaker:
     ) -> None:
         """Keep what all flows have."""
         self._node_name = node_name
-        self._start_ms = start_ns // 1_000_000 & 0xFFFFFFFFFFFF
+        start_ms = start_ns // 1_000_000 & 0xFFFFFFFFFFFF
+        self._uuid_head = f"{start_ms >> 16:08x}-{start_ms & 0xFFFF:04x}-8"
         self._message_to_flow = message_to_flow or _hubble_flow
         self.unsound = 0
 
     def make(self, source: Source, time_ns: int, sequence: int) -> Flow | None:
         """Make the flow of what came; None if nothing sound can be made of it."""
+        time = json_time(time_ns)
         if isinstance(source, FlowRecord):
-            flow = flow_to_hubble(source)
+            flow = flow_to_hubble(source, time=time)
         elif isinstance(source, DroppedFlow):
-            flow = drop_to_hubble(source.record) or {}
+            flow = drop_to_hubble(source.record, time=time) or {}
         elif isinstance(source, PacketReport):
             flow = packet_to_hubble(source)
         elif isinstance(source, bytes):
@@ -131,7 +133,7 @@ class FlowMaker:
                 return None
         else:
             return source
-        flow["time"] = json_time(time_ns)
+        flow["time"] = time
         flow["uuid"] = self._uuid(sequence)
         if not flow.get("node_name"):
             flow["node_name"] = self._node_name
@@ -147,13 +149,9 @@ class FlowMaker:
 
     def _uuid(self, sequence: int) -> str:
         """Identify a flow: a UUID of version 8 with our start and the place in the ring."""
-        head = self._start_ms
         high, low = sequence >> 62 & 0xFFF, sequence & 0x3FFFFFFFFFFFFFFF
-        tail = 1 << 63 | low
-        return (
-            f"{head >> 16:08x}-{head & 0xFFFF:04x}-8{high:03x}-{tail >> 48:04x}"
-            f"-{tail & 0xFFFFFFFFFFFF:012x}"
-        )
+        tail = f"{1 << 63 | low:016x}"
+        return f"{self._uuid_head}{high:03x}-{tail[:4]}-{tail[4:]}"
 
 
 def _hubble_flow(message: bytes) -> Flow:
