@@ -82,6 +82,7 @@ def test_the_status_balances_while_packets_flow(place: Place, backend: str) -> N
     traffic = threading.Thread(target=disturb)
     traffic.start()
     try:
+        assert wait_for(lambda: client.call("status", AgentStatus).packets.judged > 0, 20)
         statuses = [client.call("status", AgentStatus, NoArguments()) for _ in range(100)]
         code, text, _ = ask(place, "status")
     finally:
@@ -94,7 +95,9 @@ def test_the_status_balances_while_packets_flow(place: Place, backend: str) -> N
     assert judged[-1] > judged[0] > 0
     assert code == ExitCode.OK
     assert text.startswith("running  live  for ")
-    assert wait_for(lambda: client.call("status", AgentStatus).records.collectors[0].queued == 0)
+    assert wait_for(
+        lambda: client.call("status", AgentStatus).records.collectors[0].queued == 0, 20
+    )
     last = client.call("status", AgentStatus)
     assert last.records.collectors[0].delivered == last.records.sequence
     assert last.packets.judged == last.packets.denied > 0

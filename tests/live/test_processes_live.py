@@ -163,10 +163,10 @@ class Tree(Place):
         return self.client.call("status", AgentStatus)
 
     def pid(self, name: str) -> int:
-        return next(one.pid for one in self.status().processes if one.name == name)
+        return next((one.pid for one in self.status().processes if one.name == name), 0)
 
     def state(self, name: str) -> str:
-        return next(one.state for one in self.status().processes if one.name == name)
+        return next((one.state for one in self.status().processes if one.name == name), "")
 
     def replaced(self, name: str, pid: int, state: str, seconds: float = 10) -> bool:
         return wait_for(
@@ -221,6 +221,8 @@ def test_an_enforcer_that_is_killed_costs_no_packet(tree: Tree) -> None:
         for _ in range(20):
             pid = tree.pid("enforcer 0")
             time.sleep(0.3)
+            # One crash after the other is another matter: see the loop of crashes.
+            assert wait_for(lambda: tree.state("enforcer in reserve") == "standing by", 20)
             kill(pid)
             assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
     assert stream.lost == 0
@@ -380,6 +382,21 @@ def test_sigterm_ends_everybody_and_delivers_what_waits(tree: Tree) -> None:
     assert "undelivered: 0" in out
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert tree.jumps() == 1
+
+
+def test_the_place_for_recorders_goes_with_the_agent(tree: Tree) -> None:
+    place = tree.directory / "packets.sock"
+    tree.set_up(delivery=f"[recorder]\npackets_socket = '{place}'")
+    for killed in (False, True):
+        agent = tree.start()
+        assert wait_for(place.exists), agent.log()
+        if killed:
+            pid = tree.pid("enforcer 0")
+            kill(pid)
+            assert tree.replaced("enforcer 0", pid, "judging"), agent.log()
+            assert wait_for(place.exists), agent.log()
+        assert agent.end()[0] == ExitCode.OK, agent.log()
+        assert not list(tree.directory.glob("packets.sock*"))
 
 
 def test_a_supervisor_that_is_killed_takes_its_children_along(tree: Tree) -> None:

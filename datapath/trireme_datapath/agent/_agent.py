@@ -380,9 +380,9 @@ class Agent:
 
     def _look(self) -> PacketStatus:
         """Read the counters of the engine and of the kernel at one moment."""
-        return packet_status(
-            dict(self.engine.counters), held_queue(self._settings.queue, self._backend)
-        )
+        counters = dict(self.engine.counters)
+        queue = held_queue(self._settings.queue, self._backend, counters.get("packets", 0))
+        return packet_status(counters, queue)
 
     def _queue_totals(self) -> dict[str, int]:
         statistics = None if self._backend is None else self._backend.statistics()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from msgspec import structs
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from trireme_datapath.backends.netlink import QueueStatistics
 
 __all__ = ["OpenBackend", "PacketBackend", "Rules", "held_queue", "open_backend"]
+
+
+_READINGS: Final = 8
+_UINT32: Final = 0xFFFFFFFF  # the kernel's numbers begin anew there
 
 
 class PacketBackend(Protocol):
@@ -85,19 +89,35 @@ def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
     return PairedBackend(backend, NetlinkBackend(queue, engine, max_batches=OPENING_BATCHES))
 
 
-def held_queue(number: int, backend: PacketBackend | None) -> QueueStatus | None:
-    """Read the kernel's counters of a queue that is held, where they can be read."""
-    statistics = None if backend is None else backend.statistics()
-    if statistics is None:
-        return None
-    return QueueStatus(
-        number=number,
-        # A packet that finds the queue full gets no number.
-        received=statistics.last_packet_id + statistics.dropped,
-        waiting=statistics.waiting,
-        dropped_full=statistics.dropped,
-        dropped_socket=statistics.user_dropped,
-    )
+def held_queue(number: int, backend: PacketBackend | None, judged: int) -> QueueStatus | None:
+    """Read the kernel's counters of a queue that is held, where they can be read.
+
+    The kernel writes them without holding packets up, so one that comes meanwhile may be in one
+    number and not in the other. What was judged cannot change while nobody judges: by that such a
+    line is known, and read again.
+
+    Args:
+        number: The number of the queue.
+        backend: What holds it; nobody judges while this is called.
+        judged: How many packets got a verdict.
+    """
+    found = None
+    for _ in range(_READINGS):
+        statistics = None if backend is None else backend.statistics()
+        if statistics is None:
+            return None
+        found = QueueStatus(
+            number=number,
+            # A packet that finds the queue full gets no number.
+            received=statistics.last_packet_id + statistics.dropped,
+            waiting=statistics.waiting,
+            dropped_full=statistics.dropped,
+            dropped_socket=statistics.user_dropped,
+        )
+        passed = found.received - found.waiting - found.dropped_full - found.dropped_socket
+        if not (passed - judged) & _UINT32:
+            break
+    return found
 
 
 def _settings(config: DatapathConfig) -> QueueSettings:
