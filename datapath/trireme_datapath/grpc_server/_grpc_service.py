@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from google.protobuf.message import Message
 
@@ -72,15 +72,13 @@ def unary_stream(
     What it gives may be encoded already.
     """
 
-    async def later(
-        content: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> AsyncIterator[object]:
+    async def later(content: bytes, context: grpc.aio.ServicerContext[bytes, object]) -> None:
         try:
             message = request.FromString(content)
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _complaint(request))
         async for answer in behaviour(message, context):  # type: ignore[attr-defined]  # see below
-            yield answer
+            await context.write(answer)
 
     def at_once(content: bytes, context: grpc.ServicerContext) -> Iterator[object]:
         try:

@@ -25,12 +25,13 @@ from trireme_datapath.observer.reader import FlowsRequest, RequestError
 from trireme_datapath.observer.seen import SeenFlow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from google.protobuf.message import Message
 
     from trireme_datapath.observer.core import FlowObserver
     from trireme_datapath.observer.reader import FlowReader
+    from trireme_datapath.observer.seen import LostEvents
 
     _Context = grpc.aio.ServicerContext[Message, Message]
 
@@ -113,34 +114,33 @@ class ObserverService:
         counts = self.counts
         counts.clients += 1
         try:
-            async for content in self._flows(reader, mask, context):
-                yield content
+            while not reader.finished:
+                if self._stopping.is_set():
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDING)
+                missed = reader.lost
+                entries = reader.read(_PORTION, self._clock())
+                counts.missed += reader.lost - missed
+                await self._pace.wait(len(entries))
+                for content in self._contents(entries, mask):
+                    yield content
+                if reader.waiting:
+                    await self._wait(reader)
+                else:
+                    await asyncio.sleep(0)  # others have their turn
         finally:
             counts.clients -= 1
 
-    async def _flows(
-        self, reader: FlowReader, mask: FieldMask | None, context: _Context
-    ) -> AsyncIterator[bytes]:
-        counts = self.counts
-        while not reader.finished:
-            if self._stopping.is_set():
-                await context.abort(grpc.StatusCode.UNAVAILABLE, _ENDING)
-            missed = reader.lost
-            entries = reader.read(_PORTION, self._clock())
-            counts.missed += reader.lost - missed
-            await self._pace.wait(len(entries))
-            for entry in entries:
-                if not isinstance(entry, SeenFlow):
-                    yield encode_lost(entry, self._observer.node_name)
-                    continue
-                content = self._encode(entry, mask)
-                if content:
-                    counts.sent += 1
-                    yield content
-            if reader.waiting:
-                await self._wait(reader)
-            else:
-                await asyncio.sleep(0)  # others have their turn
+    def _contents(
+        self, entries: Iterable[SeenFlow | LostEvents], mask: FieldMask | None
+    ) -> Iterator[bytes]:
+        for entry in entries:
+            if not isinstance(entry, SeenFlow):
+                yield encode_lost(entry, self._observer.node_name)
+                continue
+            content = self._encode(entry, mask)
+            if content:
+                self.counts.sent += 1
+                yield content
 
     async def _begin(
         self, asked: Message, context: _Context
