@@ -86,7 +86,9 @@ class Workshop:
         """Run a program that lies beside the interpreter of the tests."""
         program = Path(sys.executable).with_name(command[0])
         path = f"{self.environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        return run([program, *command[1:]], cwd=cwd, env={"PATH": path})
+        # What mypy learns of the library is the same for every project.
+        env = {"PATH": path, "MYPY_CACHE_DIR": str(self.base / "mypy")}
+        return run([program, *command[1:]], cwd=cwd, env=env)
 
     def check_types(self, project: Path) -> None:
         """Hold a project to mypy, as it configures that, and to pyright."""
@@ -94,7 +96,8 @@ class Workshop:
         self.tool("pyright", "--pythonpath", str(self.python), cwd=project)
 
     def _pip(self, wheel: Path) -> None:
-        options = ["--quiet", "--no-index", "--no-deps", "--no-compile"]
+        # The same version may lie where the tests run: that one is not touched.
+        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--ignore-installed"]
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         run([*pip, "--python", self.python, "install", *options, wheel], cwd=self.base)
 
