@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from trireme_collector import DeliveryConfig, EnricherSpec, FlowRecord, Pipeline
@@ -31,6 +30,8 @@ from trireme_collector.testing import FakeClock, MemoryCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import msgspec
 
 SPEC = MetricSpec("trireme_things", MetricKind.COUNTER, "Things.", ("name",))
 
