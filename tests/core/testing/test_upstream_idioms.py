@@ -28,6 +28,7 @@ from trireme_collector.testing import (
     contains,
     like,
     not_,
+    one_of,
 )
 
 FLOW = FlowRecord(
@@ -139,8 +140,7 @@ def test_container_events_come_in_their_order() -> None:
 @pytest.mark.parametrize("event", ["start", "ignore", "forcestop"])
 def test_exactly_one_of_some_events_comes(event: str) -> None:
     with MockCollector() as collector:
-        outcomes = {"start", "ignore", "forcestop"}
-        collector.expect.collect_container_event(event=lambda found: found in outcomes)
+        collector.expect.collect_container_event(event=one_of("start", "ignore", "forcestop"))
         collector.collect_container_event(ContainerRecord(event=event))
 
 
