@@ -1,7 +1,7 @@
 """An enforcer of one's own: ``enforcer.py CONTAINERS SERVICES RECORDS``.
 
-CONTAINERS is a directory of JSON files with addresses and labels, SERVICES a JSON file with what may
-be reached. Both may change at any time. RECORDS is the file that every record goes to.
+CONTAINERS is a directory of JSON files with addresses and labels, SERVICES a JSON file with what
+may be reached. Both may change at any time. RECORDS is the file that every record goes to.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_words_become_filters(text: str, filters: list[str]) -> None:
         (":80 47", "that protocol has no ports"),
         ("::1 icmp", "that protocol is not one of IPv6"),
         ("10.0.0.1 icmpv6", "that protocol is not one of IPv4"),
-        ("10.0.0.0/8 \u00b2 10.0.0.0/8 \u00b2 tcp", "\"\u00b2\" is no"),
+        ("10.0.0.0/8 \u00b2 10.0.0.0/8 \u00b2 tcp", '"\u00b2" is no'),
         ("10.0.0.0/\u0663", "is no network"),
         ("\u0663", "is no network"),
         ("10.0.0.1 ->", "an arrow stands between two ends"),
