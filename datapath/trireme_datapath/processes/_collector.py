@@ -25,19 +25,18 @@ from trireme_datapath.backends.netlink import QueueStatistics
 from trireme_datapath.loop import dispatch
 from trireme_datapath.processes._board import CollectorBoard
 from trireme_datapath.processes._channel import Channel
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._collector_messages import (
     Begin,
     CollectorSetup,
-    Failed,
     Finish,
     Finished,
-    Ready,
     Reopen,
     Report,
     Tell,
     ToCollector,
     Told,
 )
+from trireme_datapath.processes._messages import Failed, Ready
 from trireme_datapath.processes._metrics import ProcessMetrics
 from trireme_datapath.processes._privileges import keep_only
 from trireme_datapath.processes._record_link import RecordReceiver
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from trireme_collector.collector import EventCollector
     from trireme_collector.pipeline import Pipeline, ShutdownReport
     from trireme_collector.records import Record
-    from trireme_datapath.processes._messages import Feed
+    from trireme_datapath.processes._collector_messages import Feed
 
 __all__ = ["CollectorProcess", "run_collector"]
 

@@ -8,15 +8,12 @@ import os
 import select
 import signal
 import socket
-import sys
-import threading
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trireme_collector.errors import ConfigError, DatapathError, TriremeError
+from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.backends.netlink import (
     MAX_BATCHES,
@@ -24,23 +21,18 @@ from trireme_datapath.backends.netlink import (
     NetlinkBackend,
     NetlinkQueue,
 )
-from trireme_datapath.counters import queue_totals
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import ClockWatch
-from trireme_datapath.packets import Verdict
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._board import EnforcerBoard
 from trireme_datapath.processes._channel import Channel
-from trireme_datapath.processes._kernel_counts import kernel_statistics, queue_status
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._enforcer_messages import (
     Anticipate,
     Anticipating,
     Counted,
     Enforce,
     EnforcerSetup,
     Enforcing,
-    Failed,
-    FromEnforcer,
     Learn,
     Learned,
     LearnedName,
@@ -48,28 +40,24 @@ from trireme_datapath.processes._messages import (
     Look,
     Looked,
     NewPolicy,
-    PolicyReady,
-    PolicyRefused,
-    Ready,
     Release,
     Released,
-    Settle,
     Take,
     Taken,
     ToEnforcer,
     TraceUnit,
 )
+from trireme_datapath.processes._messages import Failed, Ready
+from trireme_datapath.processes._preparation import Preparation
 from trireme_datapath.processes._privileges import Capability, die_with_parent, keep_only
 from trireme_datapath.processes._record_link import RecordSender
+from trireme_datapath.processes._slot_counts import SlotCounts
 
 if TYPE_CHECKING:
-    from trireme_collector.control import QueueStatus
     from trireme_collector.records import Record
-    from trireme_datapath.backends.netlink import QueueStatistics
     from trireme_datapath.kernel.conntrack import ConnectionTracker
-    from trireme_datapath.policy import CompiledPolicy
+    from trireme_datapath.processes._enforcer_messages import Slot
     from trireme_datapath.processes._follow import Follower
-    from trireme_datapath.processes._messages import HeldQueue, Slot
     from trireme_datapath.recorder.queue_feed import QueueFeed
 
 __all__ = ["Enforcer", "run_enforcer"]
@@ -80,14 +68,8 @@ _TURN_SECONDS: Final = 0.5
 _GATHER_NS: Final = 50_000_000
 _GATHERED: Final = 1_000  # so many wait for no others
 _SECOND_NS: Final = 1_000_000_000
-_WAKES: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
 _NAMES_NS: Final = 50_000_000  # all names are gone through each time
-_READINGS: Final = 8
-_UINT32: Final = 0xFFFFFFFF
-_IN_HAND: Final = 64  # a drain receives no more at once
-# A thread that compiles a policy gives way to packets after so long; 5 ms are usual.
-_SWITCH_SECONDS: Final = 0.0002
 
 
 class Enforcer:
@@ -102,21 +84,16 @@ class Enforcer:
         self._channel = channel
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._preparation = Preparation()
+        self._epoll.register(self._preparation.fileno(), select.EPOLLIN)
         self._setup: EnforcerSetup | None = None
         self._engine: Engine | None = None
-        self._prepared: CompiledPolicy | None = None
-        self._answers: list[FromEnforcer] = []
         self._backends: dict[int, NetlinkBackend] = {}
-        self._queues: tuple[HeldQueue, ...] = ()
         self._follower: Follower | None = None
         self._tracker: ConnectionTracker | None = None
         self._feed: QueueFeed | None = None
-        self._reported_before: tuple[int, ...] = ()
-        self._board: EnforcerBoard | None = None
+        self._counts: SlotCounts | None = None
         self._sender: RecordSender | None = None
-        self._judged_before = self._denied_before = 0
         self._told: dict[str, int] = {}
         self._told_names: set[LearnedName] = set()
         self._answers_seen = self._next_names_ns = 0
@@ -138,8 +115,9 @@ class Enforcer:
                 self._turn(self._engine, descriptors)
             if self._channel.fileno() in descriptors:
                 self._obey()
-            if self._wake_read in descriptors:
-                self._answer()
+            if self._preparation.fileno() in descriptors:
+                for answer in self._preparation.answers():
+                    self._channel.send(answer)
             self._channel.flush()
 
     # One turn.
@@ -186,14 +164,14 @@ class Enforcer:
             self._sender.put(records)
 
     def _write_board(self) -> None:
-        board, sender, engine = self._board, self._sender, self._engine
-        if board is None or sender is None or engine is None:
+        counts, sender, engine = self._counts, self._sender, self._engine
+        if counts is None or sender is None or engine is None:
             return
         counters = engine.counters
-        board.write(
+        counts.board.write(
             beat_ns=time.monotonic_ns(),
-            judged=self._judged_before + counters["packets"],
-            denied=self._denied_before + counters["packets_denied"],
+            judged=counts.judged_before + counters["packets"],
+            denied=counts.denied_before + counters["packets_denied"],
             made=sender.made,
             sent=sender.sent,
             unsent=sender.unsent,
@@ -218,6 +196,7 @@ class Enforcer:
 
     def _obey(self) -> None:
         for message in self._channel.receive():
+            engine = self._engine
             if isinstance(message, EnforcerSetup):
                 self._prepare(message)
             elif isinstance(message, Anticipate):
@@ -227,7 +206,7 @@ class Enforcer:
             elif isinstance(message, Take):
                 self._take(message)
             elif isinstance(message, NewPolicy):
-                self._compile(message)
+                self._preparation.begin(message, None if engine is None else engine.policy)
             elif isinstance(message, Enforce):
                 self._enforce(message)
             elif isinstance(message, Learn):
@@ -273,9 +252,8 @@ class Enforcer:
             if other is not slot:
                 for descriptor in other.descriptors:
                     os.close(descriptor)
-        self._board = board = EnforcerBoard(slot.board)
-        self._judged_before, self._denied_before = board.judged, board.denied
-        self._reported_before = board.reported
+        board = EnforcerBoard(slot.board)
+        self._counts = counts = SlotCounts(board, slot.queues, setup.statistics)
         self._sender = RecordSender(
             socket.socket(fileno=slot.records),
             self._write_board,
@@ -287,15 +265,15 @@ class Enforcer:
             self._follower = _follower(setup, engine)
         elif self._follower is not None and order.adopt:
             self._follower.adopt()
-        self._queues = slot.queues
         queues = [
             NetlinkQueue.from_socket(one.descriptor, one.number, setup.settings)
             for one in slot.queues
         ]
-        self._settle(queues, order.settle, board)
+        counts.settle(queues, order.settle)
         if setup.counter_report_seconds:
             engine.report_counters(
-                self._queue_totals, interval_seconds=setup.counter_report_seconds
+                lambda: counts.queue_totals(engine.counters["packets"]),
+                interval_seconds=setup.counter_report_seconds,
             )
         for place, queue in enumerate(queues):
             # The second is for packets that open connections: the others do not wait for them.
@@ -334,74 +312,13 @@ class Enforcer:
         except TriremeError as error:
             self._channel.send(Limited(problems=(str(error),)))
 
-    def _settle(self, queues: list[NetlinkQueue], settle: Settle, board: EnforcerBoard) -> None:
-        """Deal with packets that somebody received before us, and count them."""
-        verdict = Verdict.REPEAT if settle is Settle.AGAIN else Verdict.DROP
-        for queue in queues:
-            found = self._statistics().get(queue.queue_number)
-            if found is None:
-                queue.settle(verdict, board.judged + board.settled + _IN_HAND)
-            elif found.waiting:
-                queue.settle(verdict, found.last_packet_id)
-        passed = self._passed(queues)
-        if passed is not None:
-            behind = (passed - board.judged) & _UINT32  # the kernel's numbers begin anew there
-            board.settled = behind if behind <= _UINT32 // 2 else 0
-
-    def _passed(self, queues: list[NetlinkQueue]) -> int | None:
-        """Tell how many packets are no longer in the kernel's hands; None if it does not say.
-
-        That cannot change before we judge. A line that was read while a packet came may say
-        something else: what two readings say alike counts.
-        """
-        before = None
-        for _ in range(_READINGS * 4):
-            found = self._statistics()
-            mine = [found[one.queue_number] for one in queues if one.queue_number in found]
-            if len(mine) < len(queues):
-                return None
-            passed = sum(one.last_packet_id - one.waiting - one.user_dropped for one in mine)
-            if passed == before:
-                break
-            before = passed
-        return before
-
-    def _compile(self, order: NewPolicy) -> None:
-        """Compile beside the packets; the answer is given by the loop."""
-        self._prepared = None
-        before = None if self._engine is None else self._engine.policy
-
-        def work() -> None:
-            answer: FromEnforcer
-            try:
-                self._prepared = prepared = _compiled(order, before)
-                answer = PolicyReady(request=order.request, edition=prepared.edition)
-            except ConfigError as error:
-                problems = error.problems or (str(error),)
-                answer = PolicyRefused(request=order.request, problems=problems)
-            except Exception as error:  # noqa: BLE001  told to the supervisor, who keeps the old one
-                problems = (f"{type(error).__name__}: {error}",)
-                answer = PolicyRefused(request=order.request, problems=problems)
-            self._answers.append(answer)
-            with contextlib.suppress(OSError):
-                os.write(self._wake_write, b".")
-
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        threading.Thread(target=work, name="trireme-policy", daemon=True).start()
-
-    def _answer(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_read, _WAKES)
-        while self._answers:
-            self._channel.send(self._answers.pop(0))
-
     def _enforce(self, order: Enforce) -> None:
-        engine, prepared = self._engine, self._prepared
+        engine = self._engine
         if engine is None:
             return
+        prepared = self._preparation.take()
         if prepared is not None:
             engine.replace_policy(prepared)
-            self._prepared = None
             if self._tracker is not None:
                 self._tracker.tick(time.time_ns())
         self._channel.send(Enforcing(request=order.request, edition=engine.policy.edition))
@@ -417,53 +334,17 @@ class Enforcer:
 
     def _look(self, order: Look) -> None:
         counters = {} if self._engine is None else dict(self._engine.counters)
-        judged = self._judged_before + counters.get("packets", 0)
-        settled = 0 if self._board is None else self._board.settled
+        counts, packets = self._counts, counters.get("packets", 0)
+        denied = counters.get("packets_denied", 0)
         self._channel.send(
             Looked(
                 request=order.request,
                 counters=counters,
-                judged=judged,
-                denied=self._denied_before + counters.get("packets_denied", 0),
-                queues=self._whole_queues(judged + settled),
+                judged=packets if counts is None else counts.judged_before + packets,
+                denied=denied if counts is None else counts.denied_before + denied,
+                queues=() if counts is None else counts.whole_queues(packets),
             )
         )
-
-    def _queue_totals(self) -> dict[str, int]:
-        """Give the kernel's totals beyond those that others before us reported; it is done now."""
-        board, engine = self._board, self._engine
-        found = self._statistics()
-        mine = [found[queue.number] for queue in self._queues if queue.number in found]
-        if board is None or engine is None or not mine:
-            return {}
-        totals: Counter[str] = Counter()
-        for one in mine:
-            totals.update(queue_totals(one, 0))
-        judged = self._judged_before + engine.counters["packets"]
-        totals["queue_unjudged"] -= judged + board.settled
-        before = dict(zip(totals, self._reported_before, strict=True))
-        board.report(totals.values())
-        return {name: total - before[name] for name, total in totals.items()}
-
-    def _whole_queues(self, passed: int) -> tuple[QueueStatus, ...]:
-        """Read the kernel's counters of our queues.
-
-        The kernel writes a line without holding packets up, so one that comes meanwhile may be in
-        one number and not in the other. What has passed cannot change while we stand here: by that
-        such a line is known, and read again.
-        """
-        queues: tuple[QueueStatus, ...] = ()
-        for _ in range(_READINGS):
-            found = self._statistics()
-            queues = tuple(
-                queue_status(found[queue.number]) for queue in self._queues if queue.number in found
-            )
-            said = sum(
-                one.received - one.waiting - one.dropped_full - one.dropped_socket for one in queues
-            )
-            if not (said - passed) & 0xFFFFFFFF:
-                break
-        return queues
 
     def _release(self, order: Release) -> None:
         engine = self._engine
@@ -480,19 +361,6 @@ class Enforcer:
         self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
         self._channel.finish(_GOODBYE_SECONDS)
         self._ending = True
-
-    def _statistics(self) -> dict[int, QueueStatistics]:
-        descriptor = -1 if self._setup is None else self._setup.statistics
-        return kernel_statistics(descriptor)
-
-
-def _compiled(order: NewPolicy, before: CompiledPolicy | None) -> CompiledPolicy:
-    policy = order.policy
-    if policy is None and before is not None:
-        policy = before.policy
-    if policy is None:
-        raise ConfigError("there is no policy yet that units could be told of for")
-    return compile_policy(policy, order.told, before=before)
 
 
 def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:

@@ -22,7 +22,7 @@ from trireme_datapath.kernel.marks import ConnectionMark
 
 if TYPE_CHECKING:
     from trireme_datapath.engine import Engine
-    from trireme_datapath.processes._messages import AccountingSetup
+    from trireme_datapath.processes._enforcer_messages import AccountingSetup
 
 __all__ = ["Follower"]
 

@@ -11,18 +11,17 @@ import structlog
 
 from trireme_datapath.processes._board import CollectorBoard
 from trireme_datapath.processes._child import Child, start_child
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._collector_messages import (
     Begin,
     CollectorSetup,
-    Failed,
     Finish,
     Finished,
     FromCollector,
-    Ready,
     Reopen,
     Report,
     Told,
 )
+from trireme_datapath.processes._messages import Failed, Ready
 from trireme_datapath.processes._state import KeeperState
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from trireme_collector.pipeline import PipelineStatus, ShutdownReport
     from trireme_datapath.processes._child import Reactor
-    from trireme_datapath.processes._messages import Feed
+    from trireme_datapath.processes._collector_messages import Feed
 
 __all__ = ["CollectorKeeper"]
 

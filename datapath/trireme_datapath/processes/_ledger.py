@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from trireme_collector.control import CrossingStatus, PacketStatus, ProcessStatus, QueueStatus
 from trireme_collector.metrics import HealthCheck
 from trireme_datapath.agent._status import health_statuses
+from trireme_datapath.processes._collector_messages import Feed, Tell, Told
+from trireme_datapath.processes._enforcer_messages import Look, Looked
 from trireme_datapath.processes._kernel_counts import kernel_statistics, queue_status
-from trireme_datapath.processes._messages import Feed, Look, Looked, Tell, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable

@@ -9,7 +9,7 @@ from trireme_collector.metrics import HealthCheck, Metric, MetricKind, MetricSpe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trireme_datapath.processes._messages import Feed
+    from trireme_datapath.processes._collector_messages import Feed
 
 __all__ = ["PROCESS_METRICS", "ProcessMetrics"]
 

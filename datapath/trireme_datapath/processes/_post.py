@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from trireme_datapath.backends.netlink import NetlinkQueue
 from trireme_datapath.processes._board import EnforcerBoard
-from trireme_datapath.processes._messages import HeldQueue, Settle, Slot, Take
+from trireme_datapath.processes._enforcer_messages import HeldQueue, Settle, Slot, Take
 from trireme_datapath.processes._record_link import open_record_link
 from trireme_datapath.processes._state import EnforcerState, PostState
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from trireme_datapath.backends.netlink import QueueSettings
     from trireme_datapath.processes._child import Child
-    from trireme_datapath.processes._messages import FromEnforcer
+    from trireme_datapath.processes._enforcer_messages import FromEnforcer
 
 __all__ = ["Duty", "Enforcement", "Post"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trireme_datapath.processes._messages import Enforce, NewPolicy, PolicyRefused
+from trireme_datapath.processes._enforcer_messages import Enforce, NewPolicy, PolicyRefused
 from trireme_datapath.processes._post import Duty
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ import msgspec
 import structlog
 
 from trireme_datapath.processes._child import Child, start_child
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._enforcer_messages import (
     Anticipate,
     Anticipating,
     Counted,
     Enforce,
     EnforcerSetup,
     Enforcing,
-    Failed,
     FromEnforcer,
     Learn,
     Learned,
@@ -26,12 +25,12 @@ from trireme_datapath.processes._messages import (
     NewPolicy,
     PolicyReady,
     PolicyRefused,
-    Ready,
     Release,
     Released,
     Taken,
     TraceUnit,
 )
+from trireme_datapath.processes._messages import Failed, Ready
 from trireme_datapath.processes._post import Duty, Enforcement
 from trireme_datapath.tracing import TraceDirection
 

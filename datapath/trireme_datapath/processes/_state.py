@@ -12,7 +12,7 @@ from trireme_datapath.agent._observing import ObserveMode
 from trireme_datapath.lifecycle import KnownUnit  # noqa: TC001  msgspec reads the annotations
 from trireme_datapath.policy.model import Policy  # noqa: TC001  as above
 from trireme_datapath.policy.told import ToldUnit  # noqa: TC001  as above
-from trireme_datapath.processes._messages import Slot, TraceUnit  # noqa: TC001  as above
+from trireme_datapath.processes._enforcer_messages import Slot, TraceUnit  # noqa: TC001  as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from trireme_datapath.agent._accounting import accept_mark_of
 from trireme_datapath.backends.netlink import NetlinkQueue, QueueSettings
 from trireme_datapath.kernel.rules import QueueMode
 from trireme_datapath.processes._child import Reactor
+from trireme_datapath.processes._enforcer_messages import AccountingSetup, EnforcerSetup
 from trireme_datapath.processes._keeper import CollectorKeeper
 from trireme_datapath.processes._ledger import COLLECTORS, Ledger
-from trireme_datapath.processes._messages import AccountingSetup, EnforcerSetup
 from trireme_datapath.processes._operations import Gatherings
 from trireme_datapath.processes._post import Post
 from trireme_datapath.processes._staff import Staff
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.processes._messages import FromEnforcer
+    from trireme_datapath.processes._enforcer_messages import FromEnforcer
     from trireme_datapath.processes._post import Enforcement
     from trireme_datapath.processes._state import SupervisorState
 

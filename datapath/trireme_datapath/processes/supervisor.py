@@ -28,8 +28,9 @@ from trireme_datapath.agent._status import describe, observe_health
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
+from trireme_datapath.processes._collector_messages import Reopen, Report
+from trireme_datapath.processes._enforcer_messages import TraceUnit
 from trireme_datapath.processes._ledger import health_of
-from trireme_datapath.processes._messages import Reopen, Report, TraceUnit
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import PolicyChange

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from trireme_collector.control import QueueStatus
 from trireme_datapath.agent._parts import held_queue
 from trireme_datapath.backends.netlink import QueueStatistics
 
 if TYPE_CHECKING:
+    from trireme_collector.control import QueueStatus
     from trireme_datapath.agent import PacketBackend
 
 

@@ -9,19 +9,18 @@ import pytest
 from tests.datapath.processes.conftest import Clock, FakeChild, FakeReactor
 from trireme_collector.control import CrossingStatus, HealthStatus, ProcessStatus
 from trireme_collector.pipeline import PipelineStatus, ShutdownReport
-from trireme_datapath.processes._keeper import CollectorKeeper
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._collector_messages import (
     Begin,
     CollectorSetup,
-    Failed,
     Feed,
     Finish,
     Finished,
-    Ready,
     Reopen,
     Tell,
     Told,
 )
+from trireme_datapath.processes._keeper import CollectorKeeper
+from trireme_datapath.processes._messages import Failed, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from tests.datapath.processes.conftest import FakeChild
 from trireme_datapath.policy import compile_policy, parse_policy
 from trireme_datapath.policy.told import read_told
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._enforcer_messages import (
     Enforce,
     Enforcing,
     NewPolicy,

@@ -10,7 +10,7 @@ from tests.datapath.processes.conftest import Clock, FakeChild, FakeReactor
 from trireme_datapath.backends.netlink import QueueSettings
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.policy import compile_policy, parse_policy
-from trireme_datapath.processes._messages import (
+from trireme_datapath.processes._enforcer_messages import (
     Anticipate,
     Anticipating,
     Counted,
@@ -22,7 +22,6 @@ from trireme_datapath.processes._messages import (
     LearnedName,
     NewPolicy,
     PolicyReady,
-    Ready,
     Release,
     Released,
     Settle,
@@ -30,6 +29,7 @@ from trireme_datapath.processes._messages import (
     Taken,
     TraceUnit,
 )
+from trireme_datapath.processes._messages import Ready
 from trireme_datapath.processes._post import Post
 from trireme_datapath.processes._staff import Staff
 from trireme_datapath.tracing import TraceDirection, TraceRequest

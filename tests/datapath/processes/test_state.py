@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from trireme_datapath.policy import parse_policy
-from trireme_datapath.processes._messages import HeldQueue, Slot
+from trireme_datapath.processes._enforcer_messages import HeldQueue, Slot
 from trireme_datapath.processes._state import (
     ChildState,
     EnforcerState,
