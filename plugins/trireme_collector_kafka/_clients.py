@@ -11,7 +11,7 @@ from trireme_collector_kafka._errors import explain
 if TYPE_CHECKING:
     from trireme_collector_kafka._errors import KafkaFault
 
-__all__ = ["Silence", "own_text", "require_library"]
+__all__ = ["Silence", "group_says", "own_text", "require_library"]
 
 
 class Silence:
@@ -19,6 +19,11 @@ class Silence:
 
     def log(self, level: int, message: str, *values: object) -> None:
         """Drop it."""
+
+
+def group_says(group: str, text: str) -> str:
+    """Say which member of which group a message is about."""
+    return f"source 'kafka', group {group!r}: {text}"
 
 
 def own_text(error: Exception, *, tls: bool = True) -> str:

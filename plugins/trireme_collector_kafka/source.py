@@ -6,8 +6,6 @@ import functools
 import time
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from trireme_collector import ConfigError
 from trireme_collector.netobserv.sharing import (
     CheckpointError,
@@ -18,14 +16,14 @@ from trireme_collector.netobserv.sharing import (
     SourceError,
 )
 from trireme_collector.option_secrets import SecretError
-from trireme_collector_kafka._clients import Silence, own_text, require_library
+from trireme_collector_kafka._clients import Silence, group_says, own_text, require_library
 from trireme_collector_kafka._configuration import (
     connection_configuration,
     producer_configuration,
 )
 from trireme_collector_kafka._connection import check_topic
 from trireme_collector_kafka._source_options import KafkaSourceOptions
-from trireme_collector_kafka._state_log import StateLog, StateReference
+from trireme_collector_kafka._state_log import StateLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.netobserv.sharing import PartitionOwner
+    from trireme_collector_kafka._state_log import StateReference
 
 __all__ = ["SOURCE", "KafkaSource", "KafkaSourceOptions"]
 
@@ -41,13 +40,7 @@ _BATCH = 2_000
 _ASK_SECONDS = 2.0
 _SILENCE_SECONDS = 5.0
 _ATTEMPTS = 8
-_COMMITS = 5
-_COMMIT_SECONDS = 0.1
-# The coordinator of the group moves, or is just dividing the partitions.
-_SOON_OVER = frozenset({14, 15, 16, 27})
 _PARTITION_EOF = -191
-# Generation or member are not what they were, or are just being found out.
-_BETWEEN_OWNERS = frozenset({22, 25, 27, -142, -144})
 # Troubles that no waiting mends.
 _HOPELESS = frozenset({58, -169, 33, 34, -181})
 _FAULTS = {
@@ -149,6 +142,10 @@ class KafkaSource:
             )
         except confluent_kafka.KafkaException as error:
             raise ConfigError(f"source 'kafka': {own_text(error, tls=options.tls)}") from None
+        # The library belongs to the extra.
+        from trireme_collector_kafka._group_offsets import GroupOffsets  # noqa: PLC0415
+
+        self._offsets = GroupOffsets(self._consumer, self._group, options.timeout_seconds)
         self._announce()
         self._require_topics()
         self._consumer.subscribe(
@@ -185,7 +182,7 @@ class KafkaSource:
     def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         """Keep checkpoints; see `SharedSource`."""
         references = self._states.write({p: c.states or () for p, c in checkpoints.items()})
-        self._commit(
+        self._offsets.commit(
             {p: (c.offset, references[p], c.note) for p, c in checkpoints.items()},
         )
         for partition, checkpoint in checkpoints.items():
@@ -196,7 +193,7 @@ class KafkaSource:
 
     def annotate(self, notes: Mapping[Partition, str]) -> None:
         """Change the notes beside the offsets; see `SharedSource`."""
-        self._commit({p: (*self._kept[p], note) for p, note in notes.items()})
+        self._offsets.commit({p: (*self._kept[p], note) for p, note in notes.items()})
 
     def is_at_end(self, partition: Partition, offset: int) -> bool:
         """Ask the leader whether there is more; see `SharedSource`."""
@@ -222,7 +219,7 @@ class KafkaSource:
 
     def _assign(self, places: list[confluent_kafka.TopicPartition]) -> None:
         starts = []
-        for place in self._committed(places):
+        for place in self._offsets.committed(places):
             partition = Partition(place.topic, place.partition)
             checkpoint = self._restored(partition, place)
             self._owner.assigned(partition, checkpoint)
@@ -233,39 +230,12 @@ class KafkaSource:
         # Old ones may be paused, new ones may have been here before: both are told again.
         self._is_paused = None
 
-    def _committed(
-        self, places: list[confluent_kafka.TopicPartition]
-    ) -> list[confluent_kafka.TopicPartition]:
-        """Ask what was committed, patiently: a wrong start would count everything again."""
-        if not places:
-            return []
-        said = ""
-        for _ in range(_ATTEMPTS):
-            try:
-                found = self._consumer.committed(places, timeout=self._options.timeout_seconds / 2)
-            except self._library.KafkaException as error:
-                said = own_text(error)
-                continue
-            faults = [place.error for place in found if place.error is not None]
-            if not faults:
-                return found
-            said = str(faults[0])
-        raise SourceError(self._says(f"nobody tells which offsets were committed: {said}"))
-
     def _restored(
         self, partition: Partition, place: confluent_kafka.TopicPartition
     ) -> PartitionCheckpoint | None:
         if place.offset < 0:
             return None
-        head, _, note = (place.metadata or "").partition("\n")
-        try:
-            reference = msgspec.json.decode(head, type=StateReference)
-        except ValueError:
-            msg = (
-                f"somebody else commits offsets for {partition} in the group {self._group!r}; use"
-                " another --group"
-            )
-            raise ConfigError(msg) from None
+        reference, note = self._offsets.read(partition, place)
         states = self._states_of(partition, reference)
         self._kept[partition] = place.offset, reference
         self._count_gone(partition, place.offset)
@@ -343,28 +313,6 @@ class KafkaSource:
         if failure is not None:
             raise failure
 
-    def _commit(self, entries: Mapping[Partition, tuple[int, StateReference, str]]) -> None:
-        places = [
-            self._library.TopicPartition(
-                *partition, offset, f"{msgspec.json.encode(reference).decode()}\n{note}"
-            )
-            for partition, (offset, reference, note) in entries.items()
-        ]
-        faults: list[confluent_kafka.KafkaError] = []
-        for attempt in range(_COMMITS):
-            try:
-                done = self._consumer.commit(offsets=places, asynchronous=False)
-            except self._library.KafkaException as error:
-                faults = [error.args[0]]
-            else:
-                faults = [place.error for place in done or () if place.error is not None]
-            if not any(fault.code() in _SOON_OVER for fault in faults):
-                break
-            time.sleep(_COMMIT_SECONDS * attempt)
-        if faults:
-            text = f"offsets of the group {self._group!r} cannot be committed: {faults[0].str()}"
-            raise CheckpointError(text, is_usual=faults[0].code() in _BETWEEN_OWNERS)
-
     def _pause(self, *, paused: bool) -> None:
         if paused == self._is_paused:
             return
@@ -408,7 +356,7 @@ class KafkaSource:
             _logger().warning("credentials_unencrypted", source="kafka", brokers=options.brokers)
 
     def _says(self, text: str) -> str:
-        return f"source 'kafka', group {self._group!r}: {text}"
+        return group_says(self._group, text)
 
 
 @functools.cache
