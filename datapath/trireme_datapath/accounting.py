@@ -17,14 +17,13 @@ from msgspec import Meta, Struct, structs
 
 from trireme_collector.records import FlowPhase
 from trireme_datapath._account_records import (
-    ICMP,
     NOTHING,
     account_record,
     account_summary,
     turned_row,
 )
-from trireme_datapath.flows import Flow, FlowAccount, FlowState, Origin, reverse_key
-from trireme_datapath.packets import Hook
+from trireme_datapath._strangers import Strangers
+from trireme_datapath.flows import Flow, FlowAccount, FlowState, reverse_key
 from trireme_datapath.rulings import Ruling
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ __all__ = ["AccountLimits", "ConnectionAccount"]
 
 _SECOND: Final = 1_000_000_000
 _PATIENCE_NS: Final = 600 * _SECOND  # a list of all connections comes far more often
-_MAX_RULINGS: Final = 16_384
 _TIME_WAIT: Final = 7  # of the kernel's TCP states this and the next: both sides are done
 _CLOSE: Final = 8
 _TCP: Final = 6
@@ -87,14 +85,10 @@ class ConnectionAccount:
         self._core = core
         self._flows = core.flows
         self._mark = mark
-        self._is_local = is_local
+        self._strangers = Strangers(core, mark, is_local, limits.max_evicted)
         self._shared = shared
         self._update_ns = round(limits.update_seconds * _SECOND)
-        self._max_evicted = limits.max_evicted
         self._records: list[Record] = []
-        self._evicted: dict[tuple[int, bytes], tuple[int, int, int, int]] = {}
-        self._rulings: dict[tuple[int, bytes], Ruling | bool] = {}
-        self._rulings_revision = core.revision
         self._settled_revision = self._listed_revision = -1
         self._list_began_ns = self._first_list_ns = 0
         self.counters = core.counters
@@ -214,7 +208,7 @@ class ConnectionAccount:
             known = flows.find(row[0], key) or flows.find(row[0], reverse_key(row[0], key))
             if known is not None or len(flows) >= flows.max_flows:
                 continue
-            ruling = self._rule(row, key)
+            ruling = self._strangers.rule(row, key)
             if isinstance(ruling, Ruling) and not ruling.denied:
                 self._adopt(row, key, ruling, now_ns)
 
@@ -253,7 +247,7 @@ class ConnectionAccount:
 
     def forget_rulings(self) -> None:
         """Forget what was decided, because the same question may have another answer now."""
-        self._rulings.clear()
+        self._strangers.forget_rulings()
 
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the records that were caused since the last call."""
@@ -340,10 +334,7 @@ class ConnectionAccount:
         reported = NOTHING if account is None else account.reported
         self._records.append(account_summary(flow, FlowPhase.EVICTED, now_ns))
         if account is not None or self._mark is None:
-            if len(self._evicted) >= self._max_evicted:
-                self.counters["accounts_forgotten"] += 1
-                return
-            self._evicted[flow.protocol, flow.key] = reported
+            self._strangers.remember(flow, reported)
 
     def _is_anothers(self, flow: Flow) -> bool:
         """Whether a connection was adopted and no packet of it came here: another judges it."""
@@ -353,19 +344,16 @@ class ConnectionAccount:
         if flow.account is None or not flow.account.ended:
             self._records.append(account_summary(flow, FlowPhase.ENDED, now_ns))
 
-    # Connections that the flow table does not know: it had to make room, or the agent was
-    # restarted.
-
     def _end_unknown(self, row: ConnectionRow, key: bytes, now_ns: int) -> None:
         turned = self._flows.find(row[0], reverse_key(row[0], key))
         if turned is not None:  # the server was heard first: the kernel takes it for the client
             self.ended([turned_row(row)], now_ns)
             return
         self._see_off(now_ns)
-        reported = self._evicted.pop((row[0], key), None)
-        if reported is None and not self._is_ours(row):
+        reported = self._strangers.recall(row[0], key)
+        if reported is None and not self._strangers.is_ours(row):
             return
-        ruling = self._rule(row, key)
+        ruling = self._strangers.rule(row, key)
         if not isinstance(ruling, Ruling) or ruling.denied:
             # Nobody's any more, or cut by a policy that came after: the counts are still told.
             self.counters["connections_unattributed"] += 1
@@ -381,13 +369,14 @@ class ConnectionAccount:
         turned = self._flows.find(row[0], reverse_key(row[0], key))
         if turned is not None:
             return not self.listed([turned_row(row)], now_ns)
-        if not self._is_ours(row):
+        if not self._strangers.is_ours(row):
             return True
-        ruling = self._rule(row, key)
+        ruling = self._strangers.rule(row, key)
         if not isinstance(ruling, Ruling):
-            if not ruling and not self._began:
+            unheard = self._settled_revision < 0  # else all were judged by this agent
+            if not ruling and unheard:
                 self.counters["connections_not_judged_again"] += 1
-            return ruling or not self._began
+            return ruling or unheard
         if ruling.denied:
             return False
         if len(self._flows) < self._flows.max_flows:
@@ -396,11 +385,11 @@ class ConnectionAccount:
 
     def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> None:
         core = self._core
-        origin = self._origin(row)
+        origin = self._strangers.origin(row)
         way = core.ways.find(origin.hook, "", "", 0)
         self._see_off(now_ns)
         flow = core.open(way, key, ruling, now_ns, origin)
-        reported = self._evicted.pop((row[0], key), None)
+        reported = self._strangers.recall(row[0], key)
         if reported is None:
             # Had to make room before it was reported; or of a former life of the agent. What that
             # reported is not known, but of a connection that was young at its end it is nothing.
@@ -408,35 +397,3 @@ class ConnectionAccount:
             reported = NOTHING if young else row[5:9]
         flow.account = FlowAccount(ruling=ruling, reported=reported, reported_ns=now_ns)
         self.counters["connections_adopted"] += 1
-
-    @property
-    def _began(self) -> bool:
-        """Whether a complete list was seen: then every connection was judged by this agent."""
-        return self._settled_revision >= 0
-
-    def _is_ours(self, row: ConnectionRow) -> bool:
-        mark = self._mark
-        return mark is not None and row[11] & mark.mask == mark.accepted
-
-    def _origin(self, row: ConnectionRow) -> Origin:
-        if self._core.policy.local_unit is None:
-            return Origin(Hook.UNKNOWN, "", "", 0)
-        if self._is_local(row[2]):
-            return Origin(Hook.LOCAL_IN, "", "", 0)
-        if self._is_local(row[1]):
-            return Origin(Hook.LOCAL_OUT, "", "", 0)
-        return Origin(Hook.FORWARD, "", "", 0)
-
-    def _rule(self, row: ConnectionRow, key: bytes) -> Ruling | bool:
-        """Judge a connection by its addresses, which is all that is known of it."""
-        core = self._core
-        rulings = self._rulings
-        if self._rulings_revision != core.revision or len(rulings) >= _MAX_RULINGS:
-            rulings.clear()
-            self._rulings_revision = core.revision
-        pair = (row[0], row[1] + row[2] + (row[4] if row[0] not in ICMP else key[-4:]))
-        ruling = rulings.get(pair)
-        if ruling is None:
-            way = core.ways.find(self._origin(row).hook, "", "", 0)
-            ruling = rulings[pair] = core.rule(row[0], key, way, "")
-        return ruling

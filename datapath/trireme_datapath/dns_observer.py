@@ -1,21 +1,17 @@
 """Who looked up which name: questions joined with their answers, counted and reported.
 
-The counting is Trireme's. The first look-up of a name by a unit is reported at once. If others
-follow, thirty seconds after the second one report says how many. A name that was looked up once is
-forgotten after thirty seconds. Other than upstream, failures are reported, each with its cause.
-
 Only answers to questions that were seen are believed, and what they say is learned for the unit
 that asked. Nothing here has a clock or a socket.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 
-from trireme_collector.records import DNSRequestReport, EndPoint, EndPointType
+from trireme_collector.records import EndPointType
+from trireme_datapath._look_ups import Asker, LookUpCounts
 from trireme_datapath.dns import (
     DNSMessage,
     MalformedDNS,
@@ -27,6 +23,7 @@ from trireme_datapath.identity import SYN, TCP, flow_key
 from trireme_datapath.rulings import address_text
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator
 
     from trireme_collector.records import Record
@@ -42,7 +39,6 @@ TIMEOUT_ERROR: Final = "timeout"
 """The error of a look-up that nobody answered."""
 
 _SECOND_NS: Final = 1_000_000_000
-_COUNTING_NS: Final = 30 * _SECOND_NS
 _MAX_ALIASES: Final = 16  # resolvers give up about there
 
 
@@ -70,32 +66,11 @@ class DNSLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _PendingKey = tuple[int, int, bytes, int, str, int]
 """Zone and protocol of the flow, its key, and the number, name and type in question."""
-_CountKey = tuple[str, str, str, str, str, str]
-"""Context, namespace, name, error, client and server."""
-
-
-class _Asker(Struct, frozen=True, gc=False):
-    """Who asked whom."""
-
-    context_id: str
-    namespace: str
-    source: EndPoint
-    destination: EndPoint
-    unit_id: str
 
 
 class _Pending(Struct, gc=False):
-    asker: _Asker
+    asker: Asker
     asked_ns: int
-
-
-class _Count(Struct, gc=False):
-    """Look-ups of one name; `due_ns` is when they are reported or forgotten."""
-
-    asker: _Asker
-    count: int
-    due_ns: int
-    addresses: tuple[str, ...]
 
 
 class DNSObserver:
@@ -121,12 +96,8 @@ class DNSObserver:
         self._contexts_with_names: frozenset[str] = frozenset()
         self._next_expiry_ns = 0
         self._pending: dict[_PendingKey, _Pending] = {}
-        self._counts: dict[_CountKey, _Count] = {}
-        self._due: deque[tuple[int, _CountKey]] = deque()
+        self._look_ups = LookUpCounts(limits.max_names, limits.max_reports_per_second, counters)
         self._streams: dict[tuple[int, bytes], tuple[DNSStream | None, DNSStream | None]] = {}
-        self._records: list[Record] = []
-        self._second = -1
-        self._made = 0
 
     def enter_policy(self, policy: CompiledPolicy) -> None:
         """Take another policy; what was learned stays learned."""
@@ -242,11 +213,11 @@ class DNSObserver:
             return
         error = "" if not message.rcode else rcode_name(message.rcode)
         texts = tuple(address_text(address) for address, _ in answers)
-        self._count(asked.asker, name, error, texts, now_ns)
+        self._look_ups.count(asked.asker, name, error, texts, now_ns)
         if answers and not message.rcode:
             self._learn(asked.asker.unit_id, name, answers, now_ns)
 
-    def _asker(self, flow: Flow) -> _Asker | None:
+    def _asker(self, flow: Flow) -> Asker | None:
         """Tell who asks, if it is a unit."""
         outcome = flow.ruling.outcome
         name, kind = outcome.client
@@ -256,7 +227,7 @@ class DNSObserver:
         if unit is None:
             return None
         client = flow.ruling.client(0)
-        return _Asker(unit.context_id, unit.namespace, client, flow.ruling.server, unit.id)
+        return Asker(unit.context_id, unit.namespace, client, flow.ruling.server, unit.id)
 
     def _learn(
         self, unit_id: str, name: str, answers: list[tuple[bytes, int]], now_ns: int
@@ -275,63 +246,6 @@ class DNSObserver:
             self.counters["dns_addresses_changed"] += 1
             self._forget_rulings()
 
-    # Counting and reporting.
-
-    def _count(
-        self, asker: _Asker, name: str, error: str, addresses: tuple[str, ...], now_ns: int
-    ) -> None:
-        key = (
-            asker.context_id,
-            asker.namespace,
-            name,
-            error,
-            asker.source.ip,
-            asker.destination.ip,
-        )
-        known = self._counts.get(key)
-        if known is None:
-            self._report(asker, name, error, 1, addresses, now_ns)
-            if len(self._counts) < self._limits.max_names:
-                due = now_ns + _COUNTING_NS
-                self._counts[key] = _Count(asker, 1, due, addresses)
-                self._due.append((due, key))
-            return
-        known.count += 1
-        known.addresses = addresses or known.addresses
-        if known.count == 2:
-            known.due_ns = now_ns + _COUNTING_NS
-            self._due.append((known.due_ns, key))
-
-    def _report(
-        self,
-        asker: _Asker,
-        name: str,
-        error: str,
-        count: int,
-        addresses: tuple[str, ...],
-        now_ns: int,
-    ) -> None:
-        second = now_ns // _SECOND_NS
-        if second != self._second:
-            self._second, self._made = second, 0
-        if self._made >= self._limits.max_reports_per_second:
-            self.counters["dns_reports_suppressed"] += 1
-            return
-        self._made += 1
-        self._records.append(
-            DNSRequestReport(
-                namespace=asker.namespace,
-                source=asker.source,
-                name_lookup=name,
-                error=error,
-                count=count,
-                time_ns=now_ns,
-                context_id=asker.context_id,
-                destination=asker.destination,
-                ips=addresses or UNSET,
-            )
-        )
-
     def take_records(self, now_ns: int) -> list[Record]:
         """Give the reports that were made since the last call; look what is due."""
         oldest = now_ns - self._timeout_ns
@@ -343,29 +257,14 @@ class DNSObserver:
                 break
             del pending[key]
             self.counters["dns_timeouts"] += 1
-            self._count(found.asker, key[4], TIMEOUT_ERROR, (), now_ns)
-        due = self._due
-        while due and (due[0][0] <= now_ns or due[0][0] > now_ns + _COUNTING_NS):
-            moment, key_ = due.popleft()
-            known = self._counts.get(key_)
-            if known is not None and known.due_ns == moment:
-                self._settle(key_, known, now_ns)
+            self._look_ups.count(found.asker, key[4], TIMEOUT_ERROR, (), now_ns)
         self._expire(now_ns)
-        records, self._records = self._records, []
-        return records
+        return self._look_ups.take_records(now_ns)
 
     def take_last_records(self, now_ns: int) -> list[Record]:
         """Give all that is being counted, at the end."""
-        for key, known in list(self._counts.items()):
-            self._settle(key, known, now_ns)
-        self._due.clear()
+        self._look_ups.settle_all(now_ns)
         return self.take_records(now_ns)
-
-    def _settle(self, key: _CountKey, known: _Count, now_ns: int) -> None:
-        del self._counts[key]
-        if known.count > 1:
-            name, error = key[2], key[3]
-            self._report(known.asker, name, error, known.count - 1, known.addresses, now_ns)
 
     def _expire(self, now_ns: int) -> None:
         if 0 <= self._next_expiry_ns - now_ns <= _SECOND_NS:

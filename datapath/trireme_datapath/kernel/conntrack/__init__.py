@@ -12,11 +12,10 @@ from trireme_datapath.kernel.conntrack._messages import (
     Control,
     Counters,
     TcpState,
-    delete_request,
-    dump_request,
     messages,
     parse_connection,
 )
+from trireme_datapath.kernel.conntrack._requests import delete_request, dump_request
 from trireme_datapath.kernel.conntrack._rows import ConnectionRow, RowReader, row_of
 from trireme_datapath.kernel.conntrack._settings import enable_accounting
 from trireme_datapath.kernel.conntrack._sockets import (

@@ -31,8 +31,6 @@ __all__ = [
     "Control",
     "Counters",
     "TcpState",
-    "delete_request",
-    "dump_request",
     "messages",
     "parse_connection",
 ]
@@ -45,12 +43,9 @@ DELETE_MESSAGE: Final = 0x102
 FLAG_DUMP_INTERRUPTED: Final = 0x10
 """``NLM_F_DUMP_INTR``: the table changed so much that the list may lack something."""
 
-_GET_MESSAGE: Final = 0x101
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
-_NLM_F_REQUEST: Final = 1
 _NLM_F_MULTI: Final = 2
-_NLM_F_DUMP: Final = 0x300
 _NLM_F_CREATE: Final = 0x400
 _NLA_F_NESTED: Final = 0x8000
 
@@ -322,8 +317,8 @@ def _counters(data: bytes | memoryview, found: _Found, kind: int) -> Counters | 
     return None if packets is None or octets is None else Counters(packets, octets)
 
 
-_ADDRESSES: Final = ((1, 2, 4), (3, 4, 16))  # source, destination, bytes: IPv4 and IPv6
-_ICMP: Final = ((4, 5, 6), (7, 8, 9))  # identifier, type, code: ICMP and ICMPv6
+ADDRESSES: Final = ((1, 2, 4), (3, 4, 16))  # source, destination, bytes: IPv4 and IPv6
+ICMP_PARTS: Final = ((4, 5, 6), (7, 8, 9))  # identifier, type, code: ICMP and ICMPv6
 
 
 def _tuple(data: bytes | memoryview, start: int, end: int) -> ConnectionTuple:
@@ -331,7 +326,7 @@ def _tuple(data: bytes | memoryview, start: int, end: int) -> ConnectionTuple:
     if 1 not in parts or 2 not in parts:
         raise MessageError("a direction of a connection lacks addresses or protocol")
     addresses, protocols = _children(data, *parts[1]), _children(data, *parts[2])
-    for source, destination, size in _ADDRESSES:
+    for source, destination, size in ADDRESSES:
         if source in addresses and destination in addresses:
             begin, stop = addresses[source]
             other, other_stop = addresses[destination]
@@ -352,7 +347,7 @@ def _tuple(data: bytes | memoryview, start: int, end: int) -> ConnectionTuple:
 
 
 def _ports(data: bytes | memoryview, found: _Found) -> bytes:
-    for identifier, kind, code in _ICMP:
+    for identifier, kind, code in ICMP_PARTS:
         if identifier in found or kind in found:
             return b"".join(
                 (
@@ -366,54 +361,3 @@ def _ports(data: bytes | memoryview, found: _Found) -> bytes:
 
 
 # Requests.
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _request(kind: int, flags: int, sequence: int, body: bytes, family: int = 0) -> bytes:
-    head = MESSAGE_HEADER.pack(HEADERS + len(body), kind, _NLM_F_REQUEST | flags, sequence, 0)
-    return head + bytes((family, 0, 0, 0)) + body
-
-
-def dump_request(sequence: int, mark: int = 0, mask: int = 0) -> bytes:
-    """Ask for the list of all connections, or of those whose mark has these bits.
-
-    The kernel removes what has expired while it lists.
-    """
-    body = b""
-    if mask:
-        body = _attribute(Attribute.MARK, _BE32.pack(mark)) + _attribute(
-            Attribute.MARK_MASK, _BE32.pack(mask)
-        )
-    return _request(_GET_MESSAGE, _NLM_F_DUMP, sequence, body)
-
-
-def delete_request(connection: Connection, sequence: int) -> bytes:
-    """Ask for the end of one connection; the id keeps another with the same addresses alive."""
-    original = connection.original
-    body = _nested(Attribute.TUPLE_ORIGINAL, _write_tuple(original))
-    if connection.zone:
-        body += _attribute(Attribute.ZONE, _BE16.pack(connection.zone))
-    if connection.id is not None:
-        body += _attribute(Attribute.ID, _BE32.pack(connection.id))
-    family = 2 if len(original.source) == 4 else 10
-    return _request(DELETE_MESSAGE, 0, sequence, body, family)
-
-
-def _nested(kind: int, value: bytes) -> bytes:
-    return _attribute(kind | _NLA_F_NESTED, value)
-
-
-def _write_tuple(one: ConnectionTuple) -> bytes:
-    source, destination, _ = _ADDRESSES[len(one.source) != 4]
-    addresses = _attribute(source, one.source) + _attribute(destination, one.destination)
-    protocol = _attribute(1, bytes((one.protocol,)))
-    if one.protocol in {1, 58}:
-        identifier, kind, code = _ICMP[one.protocol == 58]
-        protocol += _attribute(identifier, one.ports[:2])
-        protocol += _attribute(kind, one.ports[2:3]) + _attribute(code, one.ports[3:])
-    else:
-        protocol += _attribute(2, one.ports[:2]) + _attribute(3, one.ports[2:])
-    return _nested(1, addresses) + _nested(2, protocol)

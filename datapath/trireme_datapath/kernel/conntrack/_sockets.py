@@ -16,11 +16,10 @@ from trireme_datapath.kernel.conntrack._messages import (
     MESSAGE_HEADER,
     NEW_MESSAGE,
     Connection,
-    delete_request,
-    dump_request,
     messages,
     parse_connection,
 )
+from trireme_datapath.kernel.conntrack._requests import delete_request, dump_request
 from trireme_datapath.kernel.conntrack._rows import ConnectionRow, RowReader
 
 if TYPE_CHECKING:
