@@ -133,6 +133,41 @@ def test_a_pipeline_that_is_built_in_the_child_works_there(tmp_path: Path) -> No
     assert '"child"' in (tmp_path / "child.jsonl").read_text(encoding="utf-8")
 
 
+def test_threads_are_daemons_and_descriptors_are_not_for_other_programs(tmp_path: Path) -> None:
+    script = """
+        import fcntl
+
+        def descriptors():
+            found = set()
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    fcntl.fcntl(int(name), fcntl.F_GETFD)
+                except OSError:
+                    continue  # the one of the listing
+                found.add(int(name))
+            return found
+
+        before, threads = descriptors(), set(threading.enumerate())
+        policy = parse_policy("version = 1")
+        delivery = {"state_directory": os.path.abspath("state")}
+        tables = {
+            "file": {"path": "flows.jsonl", "delivery": delivery},
+            "syslog": {"transport": "udp", "host": "127.0.0.1"},
+        }
+        with (
+            Datapath(policy, lambda engine: FakeBackend(engine, [])) as datapath,
+            build_pipeline(tables, Registry()) as pipeline,
+        ):
+            pipeline.collect_user_event(UserRecord(id="one"))
+            pipeline.flush()
+            opened = descriptors() - before
+            started = set(threading.enumerate()) - threads
+            print(len(opened) > 3, [n for n in opened if os.get_inheritable(n)])
+            print(len(started) > 3, [x.name for x in started if not x.daemon])
+    """
+    assert run(tmp_path, script) == "True []\nTrue []\n"
+
+
 def test_no_signal_handler_is_installed(tmp_path: Path) -> None:
     script = """
         import faulthandler

@@ -276,9 +276,19 @@ def _value(value: object) -> str:
         return repr(value)
     if value is msgspec.UNSET:
         return "UNSET"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_value, value))})"
-    return "..."
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__}({', '.join(map(_value, value))})"
+    if isinstance(value, (set, frozenset)):
+        return f"{type(value).__name__}({', '.join(sorted(map(_value, value)))})"
+    if isinstance(value, dict):
+        pairs = (f"{_value(key)}: {_value(one)}" for key, one in value.items())
+        return f"dict({', '.join(pairs)})"
+    if isinstance(value, msgspec.Struct):
+        given = zip(value.__struct_fields__, msgspec.structs.astuple(value), strict=True)
+        return f"{type(value).__name__}({', '.join(f'{name}={_value(x)}' for name, x in given)})"
+    made_by = getattr(value, "factory", value)  # of msgspec, for values that are made anew
+    name = str(getattr(made_by, "__name__", "_"))
+    return "..." if name.startswith("_") else name
 
 
 if __name__ == "__main__":
