@@ -19,7 +19,7 @@ __all__ = ["Expected", "PacketLine", "ScriptLine", "WaitLine", "read_script"]
 
 _NAME: Final = re.compile(r"\s*([A-Za-z_][\w-]*)\s*=\s*(\S+)\s*")
 _BAR: Final = re.compile(r"\s+\|\s+")  # one without blanks belongs to an action: accept|log
-_SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)s?")
+_SECONDS: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s?")  # thirty years and more
 _VERDICTS: Final = {verdict.name.lower(): verdict for verdict in Verdict}
 _MANY: Final = frozenset({"open", "close"})
 
