@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from sybil import Example
 
 COMMAND = "trireme-collector"
+
+# A busy machine takes its time: that is no fault of a page.
+settings.register_profile(
+    "docs", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.load_profile("docs")
 
 
 def _enter(namespace: dict[str, object]) -> None:
