@@ -37,6 +37,13 @@ def pages(writer: ModuleType) -> dict[str, str]:
     return written
 
 
+def test_the_pages_are_those_of_the_commands(pages: dict[str, str]) -> None:
+    """When this fails, run ``make man`` and look at what it changed."""
+    stored = {path.name: path.read_text("utf-8") for path in (PACKAGING / "man").iterdir()}
+    assert stored.keys() == pages.keys()
+    assert [name for name in pages if pages[name] != stored[name]] == []
+
+
 def test_the_page_of_the_program_lists_every_exit_code(pages: dict[str, str]) -> None:
     lines = pages["trireme-collector.1"].splitlines()
     assert [code for code in ExitCode if rf"\fB{code.value}\fP" not in lines] == []
