@@ -53,6 +53,8 @@ from trireme_datapath.policy import compile_policy, parse_policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from trireme_datapath.backends.paced import PacedBackend
+
 pytestmark = pytest.mark.live
 
 SECOND = 8082
@@ -585,7 +587,7 @@ def test_a_new_life_knows_the_connections_of_the_one_before(
     assert carried([record]) == [a + b for a, b in zip(counts(), handshake, strict=True)]
 
 
-def dropped(lab: Lab, backend: NetlinkBackend) -> int:
+def dropped(lab: Lab, backend: NetlinkBackend | PacedBackend) -> int:
     statistics = lab.server.call(backend.statistics)
     return 0 if statistics is None else statistics.dropped
 

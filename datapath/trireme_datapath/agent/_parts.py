@@ -16,6 +16,7 @@ from trireme_datapath.backends.netlink import (
     NetlinkQueue,
     QueueSettings,
 )
+from trireme_datapath.backends.paced import PacedBackend
 from trireme_datapath.backends.paired import PairedBackend
 from trireme_datapath.engine import Engine
 
@@ -86,7 +87,9 @@ def open_backend(config: DatapathConfig, engine: Engine) -> PacketBackend:
     except BaseException:
         backend.close()
         raise
-    return PairedBackend(backend, NetlinkBackend(queue, engine, max_batches=OPENING_BATCHES))
+    opening = NetlinkBackend(queue, engine, max_batches=OPENING_BATCHES)
+    rate = config.opening_rate
+    return PairedBackend(backend, PacedBackend(opening, rate) if rate else opening)
 
 
 def held_queue(number: int, backend: PacketBackend | None, judged: int) -> QueueStatus | None:

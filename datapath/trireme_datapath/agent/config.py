@@ -151,6 +151,8 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             there are, they take no room from others, and others are judged first. Left out, they
             are queued with the rest.
         opening_queue_length: How many packets may wait there.
+        opening_rate: How many of them are judged in a second, at most, by each worker; 0 for any
+            number. A flood of them leaves the processor to the connections that are there.
         copy_range: How many bytes of each packet are read.
         fail_open: Let packets pass unjudged when the queue is full. Off: they are dropped.
         gso: Take large segments whole. Off: the kernel cuts them first, which costs much.
@@ -177,6 +179,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     opening_queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
     opening_queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1024
+    opening_rate: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 10_000
     copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 128
     fail_open: bool = False
     gso: bool = True

@@ -10,6 +10,7 @@ from msgspec import structs
 if TYPE_CHECKING:
     from trireme_collector.records import Record
     from trireme_datapath.backends.netlink import NetlinkBackend, QueueStatistics
+    from trireme_datapath.backends.paced import PacedBackend
     from trireme_datapath.packets import JudgedPackets
 
 __all__ = ["PairedBackend"]
@@ -23,7 +24,7 @@ class PairedBackend:
         second: The queue that may be flooded; a drain of it is short.
     """
 
-    def __init__(self, first: NetlinkBackend, second: NetlinkBackend) -> None:
+    def __init__(self, first: NetlinkBackend, second: NetlinkBackend | PacedBackend) -> None:
         """Own both; they are closed together."""
         self.first = first
         self.second = second
@@ -46,7 +47,8 @@ class PairedBackend:
         """
         ready = {descriptor for descriptor, _ in self._epoll.poll(0)}
         records: list[Record] = []
-        for one in (self.first, self.second):
+        backends: tuple[NetlinkBackend | PacedBackend, ...] = (self.first, self.second)
+        for one in backends:
             if one.fileno() in ready:
                 records += one.drain(now_ns)
         return records

@@ -21,6 +21,7 @@ from trireme_datapath.backends.netlink import (
     NetlinkBackend,
     NetlinkQueue,
 )
+from trireme_datapath.backends.paced import PacedBackend
 from trireme_datapath.engine import Engine
 from trireme_datapath.loop import ClockWatch
 from trireme_datapath.policy import compile_policy
@@ -88,7 +89,7 @@ class Enforcer:
         self._epoll.register(self._preparation.fileno(), select.EPOLLIN)
         self._setup: EnforcerSetup | None = None
         self._engine: Engine | None = None
-        self._backends: dict[int, NetlinkBackend] = {}
+        self._backends: dict[int, NetlinkBackend | PacedBackend] = {}
         self._follower: Follower | None = None
         self._tracker: ConnectionTracker | None = None
         self._feed: QueueFeed | None = None
@@ -278,8 +279,12 @@ class Enforcer:
         for place, queue in enumerate(queues):
             # The second is for packets that open connections: the others do not wait for them.
             most = OPENING_BATCHES if place else MAX_BATCHES
-            self._backends[queue.fileno()] = NetlinkBackend(queue, engine, max_batches=most)
-            self._epoll.register(queue.fileno(), select.EPOLLIN)
+            backend: NetlinkBackend | PacedBackend
+            backend = NetlinkBackend(queue, engine, max_batches=most)
+            if place and setup.opening_rate:
+                backend = PacedBackend(backend, setup.opening_rate)
+            self._backends[backend.fileno()] = backend
+            self._epoll.register(backend.fileno(), select.EPOLLIN)
         self._active = True
         self._write_board()
         capacity = min((queue.capacity for queue in queues), default=0)

@@ -8,6 +8,7 @@ from trireme_datapath.recorder.queue_feed import QueueFeed
 
 if TYPE_CHECKING:
     from trireme_datapath.backends.netlink import NetlinkBackend
+    from trireme_datapath.backends.paced import PacedBackend
     from trireme_datapath.engine import Engine
     from trireme_datapath.packets import JudgedPackets
 
@@ -17,7 +18,7 @@ __all__ = ["open_feed"]
 class _Watched:
     """Several backends, as one that can be watched."""
 
-    def __init__(self, backends: list[NetlinkBackend]) -> None:
+    def __init__(self, backends: list[NetlinkBackend | PacedBackend]) -> None:
         self._backends = backends
         self._judged: JudgedPackets | None = None
 
@@ -33,7 +34,9 @@ class _Watched:
             backend.judged = judged
 
 
-def open_feed(path: str, group: str, engine: Engine, backends: list[NetlinkBackend]) -> QueueFeed:
+def open_feed(
+    path: str, group: str, engine: Engine, backends: list[NetlinkBackend | PacedBackend]
+) -> QueueFeed:
     """Listen for recorders.
 
     Args:

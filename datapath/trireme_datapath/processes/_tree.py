@@ -199,6 +199,7 @@ class Tree:
             dns=settings.dns.limits if settings.dns.enabled else None,
             connection_exceptions=settings.connection_exceptions,
             counter_report_seconds=settings.counter_report_seconds,
+            opening_rate=settings.opening_rate,
         )
 
     def told(self, policy: CompiledPolicy) -> bytes:
