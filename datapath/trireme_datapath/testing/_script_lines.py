@@ -70,7 +70,7 @@ def read_script(script: str) -> list[ScriptLine]:
     names: dict[str, str] = {}
     lines: list[ScriptLine] = []
     for number, whole in enumerate(script.splitlines(), 1):
-        line = re.sub(r"(?:^|\s)#.*", "", whole).strip()
+        line = _without_comment(whole).strip()
         if not line:
             continue
         try:
@@ -82,6 +82,19 @@ def read_script(script: str) -> list[ScriptLine]:
         except ScriptError as error:
             raise ScriptError(f"line {number}: {error}, in {whole.strip()!r}") from error
     return lines
+
+
+def _without_comment(line: str) -> str:
+    """Cut a line at a ``#`` that begins a word and stands in no quotes."""
+    quote = ""
+    for index, letter in enumerate(line):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "#" and (index == 0 or line[index - 1].isspace()):
+            return line[:index]
+    return line
 
 
 def _read(number: int, line: str, names: dict[str, str]) -> Iterator[ScriptLine]:
@@ -102,7 +115,7 @@ def _read(number: int, line: str, names: dict[str, str]) -> Iterator[ScriptLine]
         return
     if not rest.startswith("tcp ") or len(rest.split()) < 4:
         raise ScriptError(f"expected {word} tcp SOURCE:PORT > DESTINATION:PORT")
-    steps = _steps(word, _resolve(rest, names), passes=expected.verdict is not Verdict.DROP)
+    steps = _steps(word, _resolve(rest, names), passes=expected.verdict in {None, Verdict.ACCEPT})
     for index, text in enumerate(steps):
         # The first packet causes what the line says; the others pass without a word.
         said = Expected(expected.verdict) if index else expected

@@ -187,6 +187,17 @@ def test_a_policy_id_with_blanks_is_quoted() -> None:
     assert tell(record) == "accept 'web for all'"
 
 
+def test_a_sign_of_comments_may_stand_in_quotes() -> None:
+    policy = SHOP.replace('id = "http"', 'id = "web #1"')
+    play(policy, "tcp 192.0.2.1:1 > 10.0.0.2:80 S -> accept | accept 'web #1'  # it's the first")
+
+
+def test_a_connection_that_goes_round_again_is_not_opened() -> None:
+    judge = engine(refuse_mark=0x400)
+    play(judge, "open tcp 192.0.2.1:1 > 10.0.0.2:22 -> repeat | reject default policy")
+    assert judge.counters["packets"] == 1
+
+
 def test_combined_actions_are_told_as_they_are() -> None:
     policy = SHOP.replace('id = "http"', 'id = "http"\nlog = true')
     play(policy, "tcp 192.0.2.1:1 > 10.0.0.2:80 S -> accept | accept|log http")
