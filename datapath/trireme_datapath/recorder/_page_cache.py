@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from typing import Final
 
@@ -46,9 +47,22 @@ class PageRelease:
             self._size = size
             self._changed.notify_all()
         if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        try:
             self._own = os.dup(self._descriptor)
-            self._thread = threading.Thread(target=self._run, name="recording-pages", daemon=True)
-            self._thread.start()
+        except OSError:  # no descriptor is free: the pages stay, and the recording goes on
+            self._next_bytes = sys.maxsize
+            return
+        thread = threading.Thread(target=self._run, name="recording-pages", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread either
+            os.close(self._own)
+            self._next_bytes = sys.maxsize
+            return
+        self._thread = thread
 
     def close(self) -> None:
         """End; the thread lets go of the rest on its own."""

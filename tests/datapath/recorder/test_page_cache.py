@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from trireme_datapath.recorder._page_cache import PageRelease
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_mock import MockerFixture
 
 MIB = 1 << 20
@@ -63,6 +64,27 @@ def test_a_file_system_that_does_not_know_how(tmp_path: Path, mocker: MockerFixt
     pages.close()
     pages.join(10)
     os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("missing", "error"),
+    [("os.dup", OSError(errno.EMFILE, "many")), ("threading.Thread.start", RuntimeError("none"))],
+)
+def test_without_means_the_pages_stay(
+    tmp_path: Path, mocker: MockerFixture, missing: str, error: Exception
+) -> None:
+    advise = mocker.patch("os.posix_fadvise")
+    descriptor = _open(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    pages = PageRelease(descriptor)
+    mocker.patch(missing, side_effect=error)
+    for size in (4 * MIB, 100 * MIB):
+        pages.grown(size)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    pages.close()
+    pages.join()
+    os.close(descriptor)
+    advise.assert_not_called()
 
 
 def test_who_writes_never_waits_for_it(tmp_path: Path, mocker: MockerFixture) -> None:
