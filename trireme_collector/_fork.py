@@ -20,7 +20,7 @@ def leave_in_child(method: Callable[[], None]) -> None:
 
 
 def _leave_all() -> None:
-    methods = [reference() for reference in _methods]
+    methods = [reference() for reference in _methods.copy()]
     _methods.clear()
     for method in methods:
         if method is not None:

@@ -139,7 +139,8 @@ def _usage(kind: str, name: str, options: tuple[Option, ...]) -> str:
             text = f"In the table of a collector that takes formats:\n\n    {line}\n\n"
             return f"{text}On the command line: trireme-collector convert --to {name}"
         case _:
-            return f"On the command line: --enrich {name}:OPTION=VALUE,..."
+            text = in_file("", f"[enrichment.lookups.{name}]", f'type = "{name}"')
+            return f"{text}\n\nOn the command line: --enrich {name}:OPTION=VALUE,..."
 
 
 def _option(option: Option) -> str:

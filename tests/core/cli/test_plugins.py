@@ -5,12 +5,23 @@ from __future__ import annotations
 import enum
 import importlib.metadata
 import json
+import types
 from typing import Annotated
 
 import msgspec
 import pytest
 
-from trireme_collector import CollectorSpec, NullCollector, cli, hookimpl
+from trireme_collector import (
+    CollectorSpec,
+    DiscovererSpec,
+    EnricherSpec,
+    FilterSpec,
+    FormatSpec,
+    NullCollector,
+    Registry,
+    cli,
+    hookimpl,
+)
 from trireme_collector.cli._options import describe_options
 from trireme_collector.exit_codes import ExitCode
 
@@ -135,3 +146,42 @@ def test_show_a_broken_plugin(capsys: pytest.CaptureFixture[str]) -> None:
 def test_show_a_plugin_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plugins", "show", "prob"]) == ExitCode.PLUGIN
     assert "there is no plugin 'prob'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("collectors", '[collectors.x]\n    type = "x"\n    path = ...'),
+        ("discoverers", '[discovery.x]\n    type = "x"\n    path = ...'),
+        ("enrichers", '[enrichment.lookups.x]\n    type = "x"\n    path = ...'),
+        ("filters", "[collectors.NAME.filter.plugins.x]\n    path = ..."),
+        ("formats", 'format = "x"'),
+    ],
+)
+def test_how_it_is_chosen_is_shown(
+    kind: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs: dict[str, object] = {
+        "collectors": CollectorSpec(name="x", factory=make, config_type=Options),
+        "discoverers": DiscovererSpec(name="x", factory=make, config_type=Options),
+        "enrichers": EnricherSpec(name="x", factory=make, config_type=Options),
+        "filters": FilterSpec(name="x", factory=lambda _: bool, config_type=Options),
+        "formats": FormatSpec(name="x", render=lambda _: b""),
+    }
+    plugin = types.ModuleType("x")
+    setattr(plugin, f"trireme_register_{kind}", hookimpl(lambda: [specs[kind]]))
+    info = Registry(entry_points=[]).register(plugin, name="x")
+    monkeypatch.setattr(Registry, "describe", lambda _self, _name: info)
+    assert cli.main(["plugins", "show", "x"]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert ("It takes no options." in shown) is (kind == "formats")
+    assert cli.main(["plugins", "show", "x", "--json"]) == ExitCode.OK
+    described = json.loads(capsys.readouterr().out)
+    assert [spec["name"] for spec in described[kind]] == ["x"]
+    others = {"collectors", "discoverers", "enrichers", "filters", "formats"} - {kind}
+    assert [described[other] for other in sorted(others)] == [[]] * 4
+
+
+def make(*_: object) -> NullCollector:
+    return NullCollector()
