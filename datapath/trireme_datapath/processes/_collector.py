@@ -110,14 +110,17 @@ class CollectorProcess:
         settings = config.settings
         self._pipeline: Pipeline = config.pipeline()
         self._processes = ProcessMetrics()
-        self._watch = AgentWatch(
-            settings.metrics, self._pipeline, self._datapath, sources=(self._processes,)
-        )
-        self._watch.others.append(self._processes.health)
-        self._publisher = Publisher(settings.publish, config.resolve)
         self._services = AgentServices(
             settings.observer, node_name=self._pipeline.instance, resolve=config.resolve
         )
+        self._watch = AgentWatch(
+            settings.metrics,
+            self._pipeline,
+            self._datapath,
+            sources=(self._processes, self._services),
+        )
+        self._watch.others.append(self._processes.health)
+        self._publisher = Publisher(settings.publish, config.resolve)
         try:
             self._pipeline.start()
         except (ConfigError, DeliveryError) as error:
