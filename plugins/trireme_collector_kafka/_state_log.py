@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["StateLog", "StateReference"]
 
 _POLL_SECONDS = 0.2
+# A piece is a megabyte at most, so that is more than any memory.
+_MAX_PIECES = 100_000
+_Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 # The end of the partition, no such partition or topic, an offset that is not there (any more).
 _ENDS = frozenset({-191, -190, -140, 1, 3})
 
@@ -39,10 +42,10 @@ class StateReference(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_d
 
     version: int = msgspec.field(name="v", default=1)
     writer: str = msgspec.field(name="w", default="")
-    number: int = msgspec.field(name="c", default=0)
-    partition: int = msgspec.field(name="p", default=0)
-    offset: int = msgspec.field(name="o", default=0)
-    pieces: int = msgspec.field(name="n", default=0)
+    number: _Place = msgspec.field(name="c", default=0)
+    partition: _Place = msgspec.field(name="p", default=0)
+    offset: _Place = msgspec.field(name="o", default=0)
+    pieces: Annotated[int, msgspec.Meta(ge=0, le=_MAX_PIECES)] = msgspec.field(name="n", default=0)
 
 
 class _Report:

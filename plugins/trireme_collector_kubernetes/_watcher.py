@@ -227,12 +227,9 @@ class Watcher:
         if event.type == "ERROR":
             raise ApiError(f"the server ends the watch: {item.message}", item.code or _GONE)
         if event.type == "DELETED":
-            self._remove(self._known.pop(item.metadata.uid, None))
+            _remove(self._known.pop(item.metadata.uid, None), self.by_address, self.by_name)
         elif event.type != "BOOKMARK":
-            old = self._known.pop(item.metadata.uid, None)
             self.passed_over += not self._put(item, self._known, self.by_address, self.by_name)
-            # Afterwards, so that nobody finds nothing in between.
-            self._remove(old)
         if item.metadata.resource_version:
             self._version = item.metadata.resource_version
 
@@ -243,28 +240,34 @@ class Watcher:
         by_address: dict[str, KubernetesObject],
         by_name: dict[str, KubernetesObject],
     ) -> bool:
+        old = known.pop(item.metadata.uid, None)
         addresses = addresses_of(self._kind, item)
-        if not addresses:
-            return True
-        if len(known) >= self._max_objects:
-            return False
-        found = object_of(self._kind, item)
-        known[item.metadata.uid] = found, addresses
-        if self._kind == "nodes":
-            by_name[item.metadata.name] = found
-        by_address.update(dict.fromkeys(addresses, found))
-        return True
+        has_room = not addresses or len(known) < self._max_objects
+        if addresses and has_room:
+            found = object_of(self._kind, item)
+            known[item.metadata.uid] = found, addresses
+            if self._kind == "nodes":
+                by_name[item.metadata.name] = found
+            by_address.update(dict.fromkeys(addresses, found))
+        # Afterwards, so that nobody finds nothing in between.
+        _remove(old, by_address, by_name)
+        return has_room
 
-    def _remove(self, old: _Entry | None) -> None:
-        if old is None:
-            return
-        found, addresses = old
-        for address in addresses:
-            # Its next state, or somebody else, may have the address by now.
-            if self.by_address.get(address) is found:
-                del self.by_address[address]
-        if self.by_name.get(found.name) is found:
-            del self.by_name[found.name]
+
+def _remove(
+    old: _Entry | None,
+    by_address: dict[str, KubernetesObject],
+    by_name: dict[str, KubernetesObject],
+) -> None:
+    if old is None:
+        return
+    found, addresses = old
+    for address in addresses:
+        # Its next state, or somebody else, may have the address by now.
+        if by_address.get(address) is found:
+            del by_address[address]
+    if by_name.get(found.name) is found:
+        del by_name[found.name]
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:

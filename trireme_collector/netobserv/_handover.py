@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trireme_collector.netobserv._groups import Group
 
 __all__ = ["ConversationState", "conversation_of", "insert", "state_of"]
+
+_HASH = re.compile(r"[0-9a-f]{1,16}")
 
 
 class ConversationState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -79,10 +82,17 @@ def conversation_of(
     """Take up a conversation.
 
     Raises:
-        ValueError: The state is of another configuration.
+        ValueError: The state is of another configuration, or nobody wrote it.
     """
-    if len(state.values) != len(initial) or not state.keys.keys() <= set(keys):
+    if (
+        len(state.values) != len(initial)
+        or not state.keys.keys() <= set(keys)
+        or not all(map(_fits, state.values, initial))
+    ):
         msg = f"the state of conversation {state.id} is of another configuration"
+        raise ValueError(msg)
+    if not (_HASH.fullmatch(state.id) and _HASH.fullmatch(state.side)):
+        msg = f"{state.id!r} and {state.side!r} are no hashes of a conversation"
         raise ValueError(msg)
     return Conversation(
         int(state.id, 16),
@@ -100,6 +110,11 @@ def conversation_of(
         is_terminating=state.is_terminating,
         closed_sides=state.closed_sides,
     )
+
+
+def _fits(value: object, start: object) -> bool:
+    """Say whether a value can be added to where a number stands."""
+    return value is None or start is None or type(value) in (int, float)
 
 
 def insert(

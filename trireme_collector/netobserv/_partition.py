@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -48,13 +48,16 @@ class Following(NamedTuple):
     reader: FlowReader | None = None
 
 
+_Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Note(msgspec.Struct, frozen=True, kw_only=True, rename={"given": "n", "clock_ms": "t"}):
     """What stands beside the offset of a checkpoint."""
 
     fit: str
-    clock_ms: int
-    given: int
-    moves: list[tuple[int, int]] = []
+    clock_ms: _Natural
+    given: _Natural
+    moves: list[tuple[_Natural, _Natural]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
