@@ -163,6 +163,12 @@ def test_every_extra_is_documented() -> None:
     assert rows == list(parser["options.extras_require"])
 
 
+@pytest.mark.parametrize("part", ["explanation", "how-to", "reference", "tutorial"])
+def test_every_page_is_in_the_overview_of_its_part(part: str) -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", page(f"{part}/index.md")))
+    assert {path.name for path in (DOCS / part).glob("*.md")} - {"index.md"} == linked
+
+
 def test_every_page_is_reachable() -> None:
     for index in DOCS.glob("*/index.md"):
         assert ":glob:" in index.read_text(encoding="utf-8")
