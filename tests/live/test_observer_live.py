@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
+import socket
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -36,7 +38,7 @@ def watched(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         layout = getattr(request, "param", "tree")
         place.configure(
             collectors='[observer]\nlisten = ["unix:observer.sock"]\n'
-            f'[processes]\nlayout = "{layout}"'
+            f'[metrics]\nlisten = "unix:{tmp_path}/metrics"\n[processes]\nlayout = "{layout}"'
         )
         yield place
 
@@ -54,13 +56,21 @@ def observe(place: Place, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def scraped(place: Place) -> str:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(place.directory / "metrics"))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+
 @pytest.mark.parametrize("watched", ["tree", "single"], indirect=True)
 def test_live_flows_can_be_asked_for(watched: Place) -> None:
     agent = watched.start()
     lab = watched.lab
-    socket = watched.directory / "observer.sock"
-    assert wait_for(socket.exists, 10), agent.log()
-    assert stat.S_IMODE(socket.stat().st_mode) == 0o660
+    path = watched.directory / "observer.sock"
+    assert wait_for(path.exists, 10), agent.log()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert lab.connect(4, ALLOWED) == "connected"
     assert lab.connect(4, DENIED) == "timed out"
     assert lab.connect(6, ALLOWED) == "connected"
@@ -69,19 +79,25 @@ def test_live_flows_can_be_asked_for(watched: Place) -> None:
         return observe(watched, "--all", *words)
 
     assert wait_for(lambda: bool(lines("--verdict", "DROPPED")), 10), agent.log()
-    (denied, *_) = lines("--verdict", "DROPPED", "--to-port", str(DENIED), "--numeric")
+    (denied, dropped, *_) = lines("--verdict", "DROPPED", "--to-port", str(DENIED), "--numeric")
     assert f"-> {SERVER[4]}:{DENIED} " in denied
     assert "policy-verdict:none INGRESS DENIED (TCP Flags: SYN)" in denied
+    assert "Policy denied DROPPED (TCP Flags: SYN)" in dropped
+    assert lines("-t", "drop", "--to-port", str(DENIED), "--numeric")[0] == dropped
     assert wait_for(lambda: bool(lines("-6", "--verdict", "FORWARDED")), 10)
+    lab.ping(4)
+    assert wait_for(lambda: bool(lines("--protocol", "icmp")), 10)
+    assert "(ICMPv4 EchoRequest)" in lines("--protocol", "icmp")[0]
     allowed = lines("--from-ip", CLIENT[4], "--port", str(ALLOWED), "-o", "json")
     flow = json.loads(allowed[0])["flow"]
     assert flow["IP"]["destination"] == SERVER[4]
     assert flow["verdict"] == "FORWARDED"
     assert lines("--not", "--ip", f"{CLIENT[4]}/32", "-4") == []
+    assert re.search(r"^trireme_observer_flows_seen_total [1-9]", scraped(watched), re.MULTILINE)
     assert lines("-o", "table")[0].startswith("TIMESTAMP")
     code, _ = agent.end()
     assert code == ExitCode.OK
-    assert not socket.exists()
+    assert not path.exists()
 
 
 def test_live_flows_are_followed(watched: Place) -> None:
