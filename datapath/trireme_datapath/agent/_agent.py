@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 import structlog
 
-from trireme_collector.control import AgentStatus, CommandTable, Later, ObserveResult, ReloadResult
+from trireme_collector.control import AgentStatus, CommandTable, Later, ReloadResult
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
 from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
+from trireme_datapath.agent._askable import Askable
 from trireme_datapath.agent._background import BackgroundWork
 from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._discovery import Discovery, build_discoverers
 from trireme_datapath.agent._extra_commands import add_commands
 from trireme_datapath.agent._files import AgentFiles
-from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._kept_rules import KeptRules
 from trireme_datapath.agent._parts import held_queue
 from trireme_datapath.agent._parts import open_backend as _open_backend
@@ -61,7 +61,7 @@ _STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as 
 ResultT = TypeVar("ResultT")
 
 
-class Agent:
+class Agent(Askable):
     """Judges the packets of one queue and reports to the collectors of a configuration.
 
     ::
@@ -105,6 +105,7 @@ class Agent:
         open_tracker: OpenTracker | None = None,
     ) -> None:
         """Read the policy and build every part; open nothing."""
+        super().__init__()
         self._config = config
         self._settings = settings = config.settings.datapath
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.agent")
@@ -137,9 +138,7 @@ class Agent:
         self._backend: PacketBackend | None = None
         self._accounting: AgentAccounting | None = None
         self._datapath: DatapathLoop | None = None
-        self._close_seconds = _CLOSE_SECONDS
         self._reload_asked = False
-        self._jobs = LoopJobs()
         self.users = UserLog(self._hand_on)
         self.units = UnitLifecycle(
             self._hand_on,
@@ -265,58 +264,17 @@ class Agent:
     def reload(self) -> None:
         """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
         self._reload_asked = True
+        self._wake()
+
+    def _wake(self) -> None:
         if self._datapath is not None:
             self._datapath.wake()
 
     # What is asked for by other threads.
 
-    def ask_reload(self) -> Future[ReloadResult]:
-        """Make `run` reload, and give what comes of it.
-
-        Files are read and compiled beside the packets.
-
-        Returns:
-            The result, or a `ConfigError` with all mistakes: then all is as it was before.
-        """
-        future: Future[ReloadResult] = Future()
-        self.ask(lambda: self._begin_reload(future))
-        return future
-
     def _begin_reload(self, future: Future[ReloadResult]) -> None:
         self.pipeline.reopen()
         self._keeper.reload(future)
-
-    def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
-        """Make `run` only observe what the policy rejects, or enforce it.
-
-        Args:
-            asked: Whether only to observe; None for what the configuration and the policy say.
-            uid: Who wants it, for the record of the switch.
-        """
-        future: Future[ObserveResult] = Future()
-        self.ask(lambda: self._keeper.switch(asked, uid, future))
-        return future
-
-    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
-        """Have `run` do something between two turns, when no packet is half judged."""
-        future = self._jobs.post(job)
-        if self._datapath is not None:
-            self._datapath.wake()
-        return future
-
-    def ask_unit(self, job: Callable[[], ResultT], context: str = "") -> Future[ResultT]:
-        """Have `run` tell `units` something.
-
-        Args:
-            job: Tells it.
-            context: Whom it is about.
-
-        Returns:
-            What the job gives, once packets are judged by it; or why the unit cannot be policed.
-        """
-        future: Future[ResultT] = Future()
-        self.ask(lambda: self._keeper.tell(job, future, context))
-        return future
 
     def report(self, record: Record) -> None:
         """Have `run` hand a record to the collectors; from any thread."""
@@ -324,15 +282,6 @@ class Agent:
 
     def _hand_on(self, record: Record) -> None:
         dispatch(self.pipeline, record)
-
-    def ask_drain(self, deadline_seconds: float) -> None:
-        """Make `run` end and deliver what waits until a deadline.
-
-        Args:
-            deadline_seconds: Counted from when the last packet was judged.
-        """
-        self._close_seconds = deadline_seconds
-        self.stop()
 
     def trace(self, unit: str, request: TraceRequest) -> str:
         """Report the packets of a unit for a while; for the thread of `run`, see `ask`.
@@ -348,10 +297,6 @@ class Agent:
             LookupError: There is no such unit.
         """
         return self.engine.trace(unit, request)
-
-    def policy_in_force(self) -> CompiledPolicy:
-        """Give the policy that packets are judged by."""
-        return self.engine.policy
 
     def answer_status(self, *, ending: bool) -> AgentStatus | Later[AgentStatus]:
         """Tell everything that is counted, at one moment if the loop turns.

@@ -11,46 +11,47 @@ import structlog
 from msgspec.structs import replace
 
 import trireme_collector
-from trireme_collector.control import AgentStatus, Later, ObserveResult, ReloadResult, RestartResult
 from trireme_collector.errors import DatapathError
-from trireme_collector.pipeline import PipelineStatus, ShutdownReport
+from trireme_datapath.agent._askable import Askable
 from trireme_datapath.agent._background import BackgroundWork
 from trireme_datapath.agent._control import AgentControl, restart_command
 from trireme_datapath.agent._discovery import Discovery, build_discoverers
 from trireme_datapath.agent._extra_commands import add_commands
 from trireme_datapath.agent._files import AgentFiles
-from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._kept_rules import KeptRules
 from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._report import AgentReport, log_end
 from trireme_datapath.agent._rules import rules_of
-from trireme_datapath.agent._status import describe, observe_health
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._collector_messages import Reopen, Report
 from trireme_datapath.processes._enforcer_messages import TraceUnit
-from trireme_datapath.processes._ledger import health_of
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import PolicyChange
 from trireme_datapath.processes._restart import exchange_children, give_place
 from trireme_datapath.processes._state import SupervisorState
+from trireme_datapath.processes._supervisor_status import SupervisorStatus
 from trireme_datapath.processes._tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_collector.control import CommandTable, HealthStatus
-    from trireme_collector.metrics import HealthCheck
+    from trireme_collector.control import (
+        AgentStatus,
+        CommandTable,
+        Later,
+        ReloadResult,
+        RestartResult,
+    )
     from trireme_collector.records import Record
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
-    from trireme_datapath.processes._ledger import Account
     from trireme_datapath.tracing import TraceRequest
 
 __all__ = ["Supervisor"]
@@ -67,7 +68,7 @@ _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables
 ResultT = TypeVar("ResultT")
 
 
-class Supervisor:
+class Supervisor(Askable):
     """Runs an agent as a tree of processes; used like `trireme_datapath.agent.Agent`.
 
     ::
@@ -107,6 +108,7 @@ class Supervisor:
         state: SupervisorState | None = None,
     ) -> None:
         """Read the policy; open and start nothing."""
+        super().__init__()
         self._config = config
         self._settings = settings = config.settings.datapath
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
@@ -128,11 +130,9 @@ class Supervisor:
         self._notifier = ServiceNotifier(environment if state is None else dict(state.notifier))
         self._next_alive_ns = 0
         self.tree: Tree | None = None
-        self._jobs = LoopJobs()
         self._restarts: list[Future[RestartResult]] = []
         self._stopping = False
         self._reload_asked = self._restart_asked = self._exec_asked = False
-        self._close_seconds = _CLOSE_SECONDS
         self.users = UserLog(self.report)
         self.units = UnitLifecycle(
             self.report,
@@ -153,6 +153,7 @@ class Supervisor:
         if state is not None:
             self._keeper.since_ns, self._keeper.refused = state.policy_since_ns, state.refused
             self.units.adopt(policy.policy, state.units)
+        self._status = SupervisorStatus(config.settings.instance, self._keeper, self._rules)
         self._control = AgentControl(config.settings.control, self)
         self.commands.add(restart_command(self.ask_restart))
         add_commands(self.commands, self)
@@ -189,7 +190,7 @@ class Supervisor:
                 statistics=self._notifier.passed(_KERNEL_TABLE),
             )
             tree.turned = self._turned
-            tree.ledger.others = self._health
+            tree.ledger.others = self._status.health
             if user:
                 become(user, _OURS)
             keep_only(_OURS, inherit=True)
@@ -225,7 +226,7 @@ class Supervisor:
         keep_only(_OURS, inherit=True)
         self.tree = tree = Tree(self._config, self.policy, self._log_words, state)
         tree.turned = self._turned
-        tree.ledger.others = self._health
+        tree.ledger.others = self._status.health
         if tree.told(self.policy) != state.setup:
             tree.staff.exchange_all()
         self._control.resume(state.control)
@@ -276,47 +277,6 @@ class Supervisor:
 
     # What is asked for by other threads.
 
-    def ask(self, job: Callable[[], ResultT]) -> Future[ResultT]:
-        """Have `run` do something."""
-        future = self._jobs.post(job)
-        self._wake()
-        return future
-
-    def ask_unit(self, job: Callable[[], ResultT], context: str = "") -> Future[ResultT]:
-        """Have `run` tell `units` something.
-
-        Args:
-            job: Tells it.
-            context: Whom it is about.
-
-        Returns:
-            What the job gives, once every enforcer judges by it; or why the unit cannot be policed.
-        """
-        future: Future[ResultT] = Future()
-        self.ask(lambda: self._keeper.tell(job, future, context))
-        return future
-
-    def ask_reload(self) -> Future[ReloadResult]:
-        """Make `run` reload, and give what comes of it.
-
-        Returns:
-            The result, or a `ConfigError` with all mistakes: then all is as it was before.
-        """
-        future: Future[ReloadResult] = Future()
-        self.ask(lambda: self._begin_reload(future))
-        return future
-
-    def ask_observe(self, asked: bool | None, uid: int = -1) -> Future[ObserveResult]:  # noqa: FBT001  None is the third
-        """Make all enforcers only observe what the policy rejects, or enforce it.
-
-        Args:
-            asked: Whether only to observe; None for what the configuration and the policy say.
-            uid: Who wants it, for the record of the switch.
-        """
-        future: Future[ObserveResult] = Future()
-        self.ask(lambda: self._keeper.switch(asked, uid, future))
-        return future
-
     def ask_restart(self) -> Future[RestartResult]:
         """Make `run` exchange every process, and give what comes of it."""
         future: Future[RestartResult] = Future()
@@ -327,15 +287,6 @@ class Supervisor:
 
         self.ask(job)
         return future
-
-    def ask_drain(self, deadline_seconds: float) -> None:
-        """Make `run` end and deliver what waits until a deadline.
-
-        Args:
-            deadline_seconds: Counted from when the last packet was judged.
-        """
-        self._close_seconds = deadline_seconds
-        self.stop()
 
     def report(self, record: Record) -> None:
         """Have the collectors take a record; from any thread."""
@@ -366,61 +317,13 @@ class Supervisor:
         tree.staff.trace(TraceUnit(unit=found.id, request=request))
         return found.context_id
 
-    def policy_in_force(self) -> CompiledPolicy:
-        """Give the policy that packets are judged by."""
-        return self._keeper.policy
-
     def answer_status(self, *, ending: bool) -> Later[AgentStatus]:
         """Have everybody tell what is counted, and describe it.
 
         Args:
             ending: Whether the agent was told to end.
         """
-        future: Future[AgentStatus] = Future()
-
-        def answer(account: Account) -> None:
-            tree = self.tree
-            if future.cancelled() or tree is None:
-                return
-            checks: list[HealthCheck | HealthStatus] = [*health_of(tree), *self._health()]
-            checks += account.health
-            future.set_result(
-                describe(
-                    ending=ending,
-                    checks=checks,
-                    policy=self._keeper.status(),
-                    packets=account.packets,
-                    records=account.records or self._empty_records(),
-                    processes=tree.ledger.processes(),
-                    crossing=tree.ledger.crossing(),
-                )
-            )
-
-        def look() -> None:
-            if self.tree is not None:
-                self.tree.ledger.look(answer, _STATUS_SECONDS)
-
-        self.ask(look)
-        return Later(future, lambda status: status, patience_seconds=4 * _STATUS_SECONDS)
-
-    def _health(self) -> Iterator[HealthCheck]:
-        """Tell what the children cannot know."""
-        yield from self._rules.watch.health()
-        yield observe_health(self._keeper.status())
-
-    def _empty_records(self) -> PipelineStatus:
-        """Tell the account of a pipeline that never said anything."""
-        return PipelineStatus(
-            instance=self._config.settings.instance,
-            epoch=self._keeper.since_ns,
-            sequence=0,
-            flows_received=0,
-            flows_merged=0,
-            flows_pending=0,
-            flows_evicted=0,
-            malformed=0,
-            collectors=(),
-        )
+        return self._status.later(self.tree, self.ask, ending=ending)
 
     def _wake(self) -> None:
         tree = self.tree
@@ -558,19 +461,10 @@ class Supervisor:
             counters=counters,
             kernel_dropped=lost,
             rules_in_place=in_place,
-            shutdown=tree.keeper.report or self._no_report(tree),
+            shutdown=self._status.last_report(tree),
         )
         self._control.close(report.shutdown, rules_in_place=in_place)
         self.tree = None
         tree.close()
         log_end(self._log, report)
         return report
-
-    def _no_report(self, tree: Tree) -> ShutdownReport:
-        """Say what is known when the process of the collectors did not end as it should."""
-        status = tree.keeper.last or self._empty_records()
-        names = tuple(account.name for account in status.collectors)
-        waiting = tree.ledger.crossing().waiting
-        return ShutdownReport(
-            complete=False, undelivered=waiting, spooled=0, stuck=names, status=status
-        )
