@@ -28,11 +28,12 @@ class Harness:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.built: list[SqliteCollector] = []
 
-    def build(self, **options: float) -> SqliteCollector:
-        return SqliteCollector(
-            Options(path=str(self.path), timeout_seconds=0, **options)  # type: ignore[arg-type]
-        )
+    def build(self, *, keep_records: int = 0) -> SqliteCollector:
+        options = Options(path=str(self.path), timeout_seconds=0, keep_records=keep_records)
+        self.built.append(SqliteCollector(options))
+        return self.built[-1]
 
     def received(self) -> Sequence[int]:
         if not self.path.exists():
@@ -52,8 +53,11 @@ class Harness:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Harness:
-    return Harness(tmp_path / "flows.db")
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    made = Harness(tmp_path / "flows.db")
+    yield made
+    for collector in made.built:
+        collector.close()
 
 
 class TestContract(CollectorContract):
