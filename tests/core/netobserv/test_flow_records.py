@@ -76,6 +76,18 @@ def test_a_silent_server_has_no_flow_log() -> None:
     assert len(flows_from_record(silent)) == 1
 
 
+def test_icmp_has_its_type_and_code_there_and_not_back() -> None:
+    ping = msgspec.structs.replace(RECORD, l4_protocol=1, tcp_flags=UNSET, icmp_type=8, icmp_code=0)
+    there, back = flows_from_record(ping)
+    assert (there.icmp_type, there.icmp_code) == (8, 0)
+    assert (back.icmp_type, back.icmp_code) == (UNSET, UNSET)
+    again = record_from_flow(there)
+    assert (again.icmp_type, again.icmp_code) == (8, 0)
+    # Readers of the format write zeros where there is no ICMP.
+    other = record_from_flow(msgspec.structs.replace(there, proto=6))
+    assert (other.icmp_type, other.icmp_code) == (UNSET, UNSET)
+
+
 def test_without_counters_of_each_direction() -> None:
     record = FlowRecord(packets=5, bytes=50, l4_protocol=17)
     (flow,) = flows_from_record(record)
