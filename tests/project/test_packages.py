@@ -131,7 +131,7 @@ def test_source_archives_have_the_same_bytes(archive: Path, tmp_path: Path) -> N
 @pytest.mark.xdist_group("wheel")
 def test_wheels_have_the_same_bytes(archive: Path, wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     """Built from the tree, and elsewhere from the source archive."""
-    shutil.unpack_archive(archive, tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
     other = build(unpacked, "wheel", umask=0o077)
     assert other.read_bytes() == Path(wheel.filename or "").read_bytes()
