@@ -16,7 +16,7 @@ from trireme_collector.cli._group import root
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
-MANIFEST = PACKAGING / "kubernetes" / "daemonset.yaml"
+MANIFESTS = ("daemonset.yaml", "names.yaml")
 UNIT = PACKAGING / "trireme-collector.service"
 
 
@@ -33,8 +33,8 @@ class Container(msgspec.Struct):
 @pytest.fixture(scope="module")
 def objects() -> dict[str, dict[str, object]]:
     yaml = pytest.importorskip("yaml", reason="the manifest is YAML")
-    found = list(yaml.safe_load_all(MANIFEST.read_text("utf-8")))
-    return {str(one["kind"]): one for one in found}
+    texts = [(PACKAGING / "kubernetes" / name).read_text("utf-8") for name in MANIFESTS]
+    return {str(one["kind"]): one for text in texts for one in yaml.safe_load_all(text)}
 
 
 def at(tree: object, path: str) -> object:
@@ -63,7 +63,7 @@ def command_line(words: list[str]) -> click.Context:
 
 
 def test_the_manifest_says_what_an_agent_needs(objects: dict[str, dict[str, object]]) -> None:
-    assert list(objects) == ["Namespace", "ConfigMap", "DaemonSet"]
+    assert list(objects)[:3] == ["Namespace", "ConfigMap", "DaemonSet"]
     assert at(objects["DaemonSet"], "spec.template.spec.hostNetwork") is True
     labels = at(objects["DaemonSet"], "spec.template.metadata.labels")
     assert at(objects["DaemonSet"], "spec.selector.matchLabels") == labels
@@ -130,7 +130,32 @@ def unknown_keys(tree: object, kind: str, path: str = "") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["Namespace", "ConfigMap", "DaemonSet"])
+def test_the_right_to_read_names_is_no_more_than_that(
+    objects: dict[str, dict[str, object]],
+) -> None:
+    assert objects["ClusterRole"]["rules"] == [
+        {"apiGroups": [""], "resources": ["pods", "services", "nodes"], "verbs": ["list", "watch"]}
+    ]
+    account = at(objects["ServiceAccount"], "metadata")
+    assert objects["ClusterRoleBinding"]["subjects"] == [
+        {"kind": "ServiceAccount", **msgspec.convert(account, dict[str, str])}
+    ]
+    assert at(objects["ClusterRoleBinding"], "roleRef.name") == at(
+        objects["ClusterRole"], "metadata.name"
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Namespace",
+        "ConfigMap",
+        "DaemonSet",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ],
+)
 def test_kubernetes_knows_every_key(objects: dict[str, dict[str, object]], kind: str) -> None:
     assert unknown_keys(objects[kind], f"V1{kind}") == []
     assert unknown_keys({"spec": {"nonsense": 1}}, "V1DaemonSet") == [".spec.nonsense"]
