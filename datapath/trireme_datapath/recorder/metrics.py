@@ -122,7 +122,8 @@ class RecorderMetrics:
         yield Metric(_RUNNING, [((), len(recorder.active))])
         yield Metric(_BEGUN, [((), recorder.begun)])
         for spec, counted in ((_ENDED, recorder.ended), (_REFUSED, self._clients.refused)):
-            yield Metric(spec, [((name,), count) for name, count in sorted(counted.items())])
+            # One copy: others count on.
+            yield Metric(spec, [((name,), count) for name, count in sorted(dict(counted).items())])
         yield Metric(_PACKETS, [((), totals.packets)])
         yield Metric(_BYTES, [((), totals.size)])
         yield Metric(_LOST, [((cause,), count) for cause, count in sorted(totals.lost.items())])
