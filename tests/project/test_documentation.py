@@ -73,6 +73,17 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     assert described == expected
 
 
+def test_the_description_of_every_hook_is_shown_with_its_example() -> None:
+    shown = re.findall(
+        r"autofunction:: trireme_collector\.hookspecs\.(\w+)$",
+        page("reference/hooks.md"),
+        re.MULTILINE,
+    )
+    assert sorted(shown) == sorted(hooks())
+    for name in hooks():
+        assert "Example:" in (getattr(hookspecs, name).__doc__ or "")
+
+
 def test_every_group_of_entry_points_is_documented() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
