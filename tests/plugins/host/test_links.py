@@ -56,7 +56,7 @@ class Kernel:
 
 def ask(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> tuple[NamespaceLinks, Kernel]:
     kernel = Kernel(*answers)
-    monkeypatch.setattr(_links.socket, "socket", lambda *_: kernel)
+    monkeypatch.setattr("trireme_collector_host._links.socket.socket", lambda *_: kernel)
     return NamespaceLinks(), kernel
 
 
@@ -92,7 +92,7 @@ def test_a_refusal_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_a_socket_that_fails_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = message(2, 1, struct.pack("=i", -1) + bytes(16))
     kernel = Kernel(refusal)
-    monkeypatch.setattr(_links.socket, "socket", lambda *_: kernel)
+    monkeypatch.setattr("trireme_collector_host._links.socket.socket", lambda *_: kernel)
     with pytest.raises(OSError, match=os.strerror(1)):
         NamespaceLinks()
     assert kernel.closed
