@@ -52,6 +52,7 @@ MODULES = (
     "trireme_collector.records",
     "trireme_collector.registry",
     "trireme_collector.testing",
+    "trireme_collector.testing.strategies",
     "trireme_datapath.backends.fake",
     "trireme_datapath.backends.netlink",
     "trireme_datapath.backends.replay",
@@ -64,6 +65,8 @@ MODULES = (
     "trireme_datapath.policy.model",
     "trireme_datapath.processes.supervisor",
     "trireme_datapath.record_stream",
+    "trireme_datapath.testing",
+    "trireme_datapath.testing.strategies",
 )
 
 

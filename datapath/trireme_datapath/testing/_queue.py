@@ -12,20 +12,17 @@ from trireme_datapath.engine import DEFAULT_COPY_RANGE
 from trireme_datapath.loop import dispatch
 from trireme_datapath.packets import QueuedPacket, Verdict
 from trireme_datapath.testing._crafting import craft
-from trireme_datapath.testing._policies import engine_for
+from trireme_datapath.testing._policies import compiled, engine_for
 from trireme_datapath.testing._script import SECOND_NS, START_NS
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Self
 
     from trireme_collector.collector import EventCollector
+    from trireme_collector.delivery import Clock
     from trireme_collector.records import Record
     from trireme_datapath.engine import Engine
     from trireme_datapath.testing._policies import PolicySource
-
-    class _Clock(Protocol):
-        def time_ns(self) -> int: ...
-
 
 __all__ = ["FakeQueue"]
 
@@ -57,7 +54,7 @@ class FakeQueue:
         door: Door | str = Door.SINGLE,
         batch_size: int = 64,
         copy_range: int = DEFAULT_COPY_RANGE,
-        clock: _Clock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Queue the packets; nobody judges them yet."""
         self._door = Door(door)
@@ -73,7 +70,7 @@ class FakeQueue:
         self.is_closed = False
         self.feed(*packets)
 
-    def __call__(self, engine: Engine) -> FakeQueue:
+    def __call__(self, engine: Engine) -> Self:
         """Put an engine behind the queue, as whoever opens a queue does.
 
         Raises:
@@ -92,15 +89,16 @@ class FakeQueue:
         self._early = []
         return self
 
-    def enforce(self, policy: PolicySource) -> FakeQueue:
+    def enforce(self, policy: PolicySource) -> Self:
         """Put a policy in force: with an engine of its own, or in the one behind the queue.
 
         Raises:
             ConfigError: The policy cannot be read, or has mistakes.
         """
         if self._engine is None:
-            return self(engine_for(policy))
-        self._engine.replace_policy(engine_for(policy).policy)
+            self(engine_for(policy))
+        else:
+            self._engine.replace_policy(compiled(policy))
         return self
 
     def feed(self, *packets: QueuedPacket | bytes | str) -> None:
