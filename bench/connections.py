@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-RUNS = int(os.environ.get("BENCH_ROUNDS", "5"))
+RUNS = int(os.environ.get("BENCH_ROUNDS", "3"))
 RATE = int(os.environ.get("BENCH_RATE", "8000"))
 SECONDS = 6
 CLIENTS = 32
@@ -115,8 +115,16 @@ def _lines(path: Path, expected: Callable[[bytes], bool]) -> int:
         return sum(map(expected, lines))
 
 
-def _agent(lab: Lab) -> Logger:
-    return lab.agent(sections=SECTIONS.format(records=lab.directory / "flows.json"))
+def _agent(lab: Lab, sections: str = SECTIONS) -> Logger:
+    return lab.agent(sections=sections.format(records=lab.directory / "flows.json"))
+
+
+def _ended(line: bytes) -> bool:
+    return b'"phase":"ended"' in line
+
+
+def _flow(line: bytes) -> bool:
+    return b'"event_type":"flow"' in line
 
 
 def run() -> bool:
@@ -125,13 +133,17 @@ def run() -> bool:
     figures = interleave(
         RUNS,
         {
-            "agent": lambda: _measure(_agent, lambda line: b'"phase":"ended"' in line),
-            "suricata": lambda: _measure(Suricata, lambda line: b'"event_type":"flow"' in line),
+            "agent": lambda: _measure(_agent, _ended),
+            "both": lambda: _measure(lambda lab: _agent(lab, BOTH_SECTIONS), _ended),
+            "suricata": lambda: _measure(Suricata, _flow),
+            "workers": lambda: _measure(lambda lab: Suricata(lab, "workers"), _flow),
             "ulogd": lambda: _measure(Ulogd, lambda line: b"orig.raw.pktlen" in line),
         },
     )
     ours = show("agent", figures["agent"], "us")
     suricata = show("Suricata, NFQ and EVE flow log", figures["suricata"], "us")
     ulogd = show("ulogd2, NFCT and JSON, does not judge", figures["ulogd"], "us")
+    show("agent, another record at the judgement", figures["both"], "us")
+    show("Suricata in the run mode workers", figures["workers"], "us")
     met = show_ratio("agent to Suricata", ours / suricata, SURICATA_TARGET)
     return show_ratio("agent to ulogd2", ours / ulogd, ULOGD_TARGET) and met
