@@ -44,10 +44,10 @@ def test_the_reports_have_the_numbers_of_the_kernel(
     assert kernel is not None
     assert kernel.dropped > 0
 
-    def told() -> Counter[str]:
+    def told(context_id: str = "") -> Counter[str]:
         total: Counter[str] = Counter()
         for one in list(enforcer.collector.records):
-            if isinstance(one, CounterReport) and not one.context_id:
+            if isinstance(one, CounterReport) and one.context_id == context_id:
                 total.update({counter.name: counter.value for counter in one.counters})
         return total
 
@@ -59,3 +59,7 @@ def test_the_reports_have_the_numbers_of_the_kernel(
     assert total["queue_unjudged"] == 0
     assert total["packets"] == enforcer.engine.counters["packets"]
     assert total["packets"] + kernel.dropped + kernel.user_dropped == everything
+    # The unit behind the flood has its own count of what was kept from it.
+    denied = enforcer.engine.counters["packets_denied"]
+    assert total["REJECTEDPACKET"] == denied > 0
+    assert wait_for(lambda: told("ctx-server")["REJECTEDPACKET"] == denied), told("ctx-server")

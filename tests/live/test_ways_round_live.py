@@ -75,6 +75,8 @@ REFUSED_ANYWAY = {
     6: {"late-header", "headless", "live-routing"},
 }
 
+REPORTED = {4: {"source-route"}, 6: {"source-route", "mapped-address", "malformed:tiny-fragment"}}
+
 
 class Place(enum.StrEnum):
     """Where the rules stand."""
@@ -373,5 +375,9 @@ def test_every_way_round_is_shut(yard: Yard, variant: str, mode: QueueMode) -> N
         assert wait_for(lambda: b"the-honest-one" in catcher.caught, 10)
         passed = sorted(word for word in ways if word.encode() in catcher.caught)
         assert passed == []
+        # What belongs to no flow is reported as a packet, with its reason and its first bytes.
+        reports = enforcer.collector.packets
+        assert all(one.drop_reason and len(one.payload or b"") <= 64 for one in reports)
+        assert {one.drop_reason for one in reports} >= REPORTED[yard.version], reports
         assert enforcer.waiting() == 0
         assert enforcer.backend.counters["judge_errors"] == 0
