@@ -98,16 +98,16 @@ class RecordFilter:
         passed: list[Record] = []
         passed_sizes: list[int] = []
         filtered = sampled = failed = 0
+        tests = self._tests
         for record, size in zip(records, sizes, strict=True):
             plan = self._plans[type(record)]
             try:
                 if plan.passes is not True and (plan.passes is False or not plan.passes(record)):
                     filtered += 1
                     continue
-                verdict = True if not self._tests else self._ask(record)
-                if not verdict:
+                if tests and (verdict := self._ask(record)) is not True:
                     failed += verdict is None
-                    filtered += verdict is False
+                    filtered += verdict is not None
                     continue
                 if plan.keep is not None and not plan.keep(record):
                     sampled += 1
