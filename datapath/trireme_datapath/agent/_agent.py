@@ -25,7 +25,7 @@ from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
-from trireme_datapath.agent._report import AgentReport, OutputError, log_end
+from trireme_datapath.agent._report import AgentReport, OutputError, log_end, warn_of_short_queue
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import describe, observe_health, packet_status
@@ -207,7 +207,9 @@ class Agent(Askable):
             self._feed.open()
             self._backend = self._open_backend(self._settings, self.engine)
             self._feed.watch(self._backend)
-            self._check_capacity(self._backend)
+            if isinstance(self._backend, NetlinkBackend):
+                asked = self._settings.queue_length
+                warn_of_short_queue(self._log, self._backend.queue.capacity, asked)
             self._follow_connections(self._backend)
             self._rules.install()
         except BaseException:
@@ -244,17 +246,6 @@ class Agent(Askable):
         tracker = self._open_tracker(self._settings, self.engine)
         if tracker is not None:
             self._backend = self._accounting = AgentAccounting(backend, tracker, self.engine)
-
-    def _check_capacity(self, backend: PacketBackend) -> None:
-        if isinstance(backend, NetlinkBackend):
-            capacity, asked = backend.queue.capacity, self._settings.queue_length
-            if capacity < asked:
-                self._log.warning(
-                    "queue_shorter_than_configured",
-                    packets=capacity,
-                    configured=asked,
-                    remedy="set a smaller queue_length, or raise the sysctl net.core.rmem_max",
-                )
 
     def stop(self) -> None:
         """Make `run` end; may be called from signal handlers and other threads."""

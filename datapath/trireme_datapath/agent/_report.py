@@ -16,7 +16,7 @@ from trireme_collector.pipeline import (
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["AgentReport", "OutputError", "log_end", "records_summary"]
+__all__ = ["AgentReport", "OutputError", "log_end", "records_summary", "warn_of_short_queue"]
 
 
 class OutputError(ConfigError):
@@ -85,3 +85,20 @@ def log_end(log: FilteringBoundLogger, report: AgentReport) -> None:
         records_undelivered=report.shutdown.undelivered,
         rules="in place: their packets are dropped until an agent runs" if in_place else "none",
     )
+
+
+def warn_of_short_queue(log: FilteringBoundLogger, capacity: int, asked: int) -> None:
+    """Say in the log that the buffers of a queue hold fewer packets than the queue may.
+
+    Args:
+        log: The log.
+        capacity: How many they hold.
+        asked: How many were asked for.
+    """
+    if capacity < asked:
+        log.warning(
+            "queue_shorter_than_configured",
+            packets=capacity,
+            configured=asked,
+            remedy="set a smaller queue_length, or raise the sysctl net.core.rmem_max",
+        )

@@ -32,7 +32,7 @@ from trireme_datapath.processes._enforcer_messages import (
 )
 from trireme_datapath.processes._messages import Failed, Ready
 from trireme_datapath.processes._post import Duty, Enforcement
-from trireme_datapath.tracing import TraceDirection
+from trireme_datapath.processes._shared_knowledge import SharedKnowledge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,7 +55,6 @@ _SHORTEST_PAUSE: Final = 0.1
 _NO_REQUEST: Final = -1
 _RESERVE_AFTER_DEATH: Final = 3
 _WARY_NS: Final = 60 * _SECOND_NS
-_MAX_NAMES: Final = 65_536
 _DECODER: Final[msgspec.msgpack.Decoder[FromEnforcer]] = msgspec.msgpack.Decoder(FromEnforcer)
 
 
@@ -95,8 +94,7 @@ class Staff:
         self.failures = 0
         self._not_before_ns = self._wary_until_ns = 0
         self._looked_ns = time.monotonic_ns()
-        self._names: dict[tuple[str, str, bytes], int] = {}
-        self._traces: dict[str, TraceUnit] = {}
+        self._shared = SharedKnowledge()
         self._ending = False
         self.policy = policy
         self.generation = 0
@@ -179,20 +177,14 @@ class Staff:
 
     def trace(self, order: TraceUnit) -> None:
         """Have everybody report the packets of a unit, those who come later included."""
-        if order.request.direction is TraceDirection.DISABLED:
-            self._traces.pop(order.unit, None)
-        else:
-            self._traces[order.unit] = order
+        self._shared.trace(order)
         for one in self._staff:
             one.child.send(order)
 
     @property
     def traces(self) -> tuple[TraceUnit, ...]:
         """What is traced now."""
-        now_ns = time.time_ns()
-        kept = {unit: one for unit, one in self._traces.items() if one.request.until_ns > now_ns}
-        self._traces = kept
-        return tuple(kept.values())
+        return self._shared.traces
 
     def kill_all(self) -> None:
         """End everybody now."""
@@ -247,7 +239,7 @@ class Staff:
             traces: What they trace.
         """
         self.generation = generation
-        self._traces = {one.unit: one for one in traces}
+        self._shared.resume(traces)
         for state in states:
             one = Enforcement(Child.resumed(state.child, _DECODER))
             one.enter(Duty(state.duty))
@@ -329,20 +321,10 @@ class Staff:
     def _share(self, teller: Enforcement, names: Iterable[LearnedName]) -> None:
         """Keep what one has learned for those who come later, and tell the others."""
         news = tuple(names)
-        for one in news:
-            key = (one.unit, one.name, one.address)
-            self._names[key] = max(one.expires_ns, self._names.get(key, 0))
-        if len(self._names) > _MAX_NAMES:
-            self._forget_expired()
+        self._shared.learn(news)
         for other in self._staff:
             if other is not teller and other.duty not in {Duty.PREPARING, Duty.RELEASED}:
                 other.child.send(Learn(names=news))
-
-    def _forget_expired(self) -> None:
-        now_ns = time.time_ns()
-        kept = {key: expires for key, expires in self._names.items() if expires > now_ns}
-        # Whoever floods us with names loses the oldest.
-        self._names = dict(list(kept.items())[-_MAX_NAMES // 2 :])
 
     # What they say.
 
@@ -375,12 +357,8 @@ class Staff:
         self.failures = 0
         one.edition = message.edition
         one.enter(Duty.STANDING_BY)
-        self._forget_expired()
-        if self._names:
-            names = tuple(LearnedName(*key, expires) for key, expires in self._names.items())
-            one.child.send(Learn(names=names))
-        for order in self.traces:
-            one.child.send(order)
+        for message_to_all in self._shared.for_newcomers():
+            one.child.send(message_to_all)
         self._bring_up_to_date(one)
 
     def _bring_up_to_date(self, one: Enforcement) -> None:

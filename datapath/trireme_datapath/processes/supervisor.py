@@ -20,7 +20,7 @@ from trireme_datapath.agent._extra_commands import add_commands
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._kept_rules import KeptRules
 from trireme_datapath.agent._policy_keeper import PolicyKeeper
-from trireme_datapath.agent._report import AgentReport, log_end
+from trireme_datapath.agent._report import AgentReport, log_end, warn_of_short_queue
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.kernel.install import KernelRules
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
@@ -195,7 +195,8 @@ class Supervisor(Askable):
                 become(user, _OURS)
             keep_only(_OURS, inherit=True)
             tree.begin(_START_SECONDS)
-            self._check_capacity(tree)
+            capacity = min(queue.capacity for post in tree.posts for queue in post.queues)
+            warn_of_short_queue(self._log, capacity, self._settings.queue_length)
             self._rules.install()
             tree.keeper.feed(tree.ledger.feed())
         except BaseException:
@@ -423,17 +424,6 @@ class Supervisor(Askable):
         """Tell whether something else is more urgent than another program."""
         asked = self._stopping or self._reload_asked or self._restart_asked
         return asked or self._keeper.is_changing or bool(self._jobs)
-
-    def _check_capacity(self, tree: Tree) -> None:
-        asked = self._settings.queue_length
-        capacity = min(queue.capacity for post in tree.posts for queue in post.queues)
-        if capacity < asked:
-            self._log.warning(
-                "queue_shorter_than_configured",
-                packets=capacity,
-                configured=asked,
-                remedy="set a smaller queue_length, or raise the sysctl net.core.rmem_max",
-            )
 
     def _sentence(self) -> str:
         workers = self._config.settings.processes.workers

@@ -78,7 +78,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in ("_staff", "_post", "_keeper", "_operations"):
+    for module in ("_staff", "_post", "_keeper", "_operations", "_shared_knowledge"):
         monkeypatch.setattr(f"trireme_datapath.processes.{module}.time", made)
     return made
 
