@@ -341,6 +341,9 @@ class KafkaSource:
         try:
             known = self._consumer.list_topics(timeout=self._options.timeout_seconds).topics
         except self._library.KafkaException as error:
+            # Why nobody answered was told beside it: TLS, or a password.
+            self._consumer.poll(0)
+            self._raise_failure()
             raise SourceError(self._says(own_text(error, tls=self._options.tls))) from None
         for topic in (*self._topics, self._state_topic):
             if topic not in known:

@@ -34,6 +34,8 @@ __all__ = ["LokiCollector"]
 _NANOSECONDS = 1_000_000_000
 _SIZE_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that bodies are too large
 _TOO_LARGE = 413
+_BUSY = 429
+_SMALLEST_ROOM = 1024
 _GZIP_LEVEL = 6
 _ENTRY_BYTES = 24  # what a body has around each line, about
 
@@ -85,6 +87,7 @@ class LokiCollector:
         )
         self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._has_metadata = options.structured_metadata
+        self._room_bytes = options.max_body_bytes
         self._oldest_ns: int | None = None
         self._now_ns: int | None = None
 
@@ -124,6 +127,8 @@ class LokiCollector:
             meaning = self._sender.judge(answer)
             if meaning is Meaning.DELIVERED and answer.status != BLOCKED:
                 self._forms.forget(stop - done)
+                grown = self._room_bytes + self._room_bytes // 8
+                self._room_bytes = min(grown, self._options.max_body_bytes)
                 done = stop
             elif self._has_metadata and refuses_metadata(answer):
                 self._go_without_metadata()
@@ -146,7 +151,7 @@ class LokiCollector:
         It holds one record at least, and lines that are too old for Loki are not together with
         others: it would take those, and refuse the request.
         """
-        size, limit = 0, self._options.max_body_bytes
+        size, limit = 0, self._room_bytes
         is_old = self._is_too_old(entries[start])
         for index in range(start, len(entries)):
             size += sum(entry.size + _ENTRY_BYTES for entry in entries[index])
@@ -190,6 +195,10 @@ class LokiCollector:
         fail = functools.partial(self._sender.fail, answer, delivered=done)
         if answer.status == BLOCKED:
             fail(Meaning.REFUSED, rejected=stop - done)
+        if answer.status == _BUSY and stop - done > 1:
+            # More than its burst, Loki never takes at once, however long one waits.
+            size = sum(entry.size + _ENTRY_BYTES for few in entries[done:stop] for entry in few)
+            self._room_bytes = max(_SMALLEST_ROOM, min(size, self._room_bytes) // 2)
         if meaning is Meaning.REFUSED:
             # Another status is not about lines: no Loki answers there, or not now.
             fail(Meaning.RETRY)

@@ -21,6 +21,7 @@ from trireme_collector.delivery import DeliveryWorker, adapt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.plugins.loki.decoding import Line
     from tests.plugins.loki.receiver import LokiReceiver
     from trireme_collector import Record
     from trireme_collector.testing import FakeClock
@@ -118,6 +119,36 @@ def test_what_is_not_about_lines_waits(
     assert caught.value.retry_after == 7
     collector.deliver(flows(10))
     assert numbers(loki) == list(range(1, 11))
+
+
+def test_what_exceeds_a_burst_is_divided_until_it_fits(
+    loki: LokiReceiver, make: Callable[..., LokiCollector]
+) -> None:
+    """A Loki refuses what is more than its burst at once, and would for ever."""
+    burst = 12
+    sizes: list[int] = []
+    take = loki.take
+
+    def take_a_burst(lines: list[Line]) -> tuple[int, bytes]:
+        sizes.append(len(lines))
+        return (429, b"ingestion rate limit exceeded") if len(lines) > burst else take(lines)
+
+    loki.take = take_a_burst  # type: ignore[method-assign]  # this one alone
+    collector = make(loki.url)
+    waiting = flows(100)
+    attempts = 0
+    while waiting:
+        attempts += 1
+        assert attempts < 40
+        try:
+            collector.deliver(waiting)
+        except RetryableDeliveryError as refused:
+            waiting = waiting[refused.delivered :]
+        else:
+            waiting = []
+    assert numbers(loki) == list(range(1, 101))
+    assert sizes[0] == 100
+    assert min(sizes[:-1]) >= burst // 3
 
 
 def test_refused_credentials_pause(loki: LokiReceiver, make: Callable[..., LokiCollector]) -> None:
