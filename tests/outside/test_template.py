@@ -67,7 +67,8 @@ def test_its_options_are_checked(workshop: Workshop, project: Path) -> None:
     (project / "policy.toml").write_text("version = 1\n", encoding="utf-8")
     wrong = {"simple-sink": "paht = 5", "batched-sink": "urll = 5"}[project.name]
     config.write_text(
-        f'[datapath]\npolicy = "policy.toml"\n[collectors.{project.name}]\n{wrong}\n', encoding="utf-8"
+        f'[datapath]\npolicy = "policy.toml"\n[collectors.{project.name}]\n{wrong}\n',
+        encoding="utf-8",
     )
     said = workshop.run("trireme-collector", "check", "--config", str(config), expect=3)
     meant = {"simple-sink": "path", "batched-sink": "url"}[project.name]
