@@ -206,7 +206,7 @@ def packets(draw: st.DrawFn) -> Packet:
 
 def oracle(packet: Packet, one: CaptureFilter) -> bool:
     """Say what fits by what scapy knows of the packet."""
-    ip = packet.getlayer(IP) or packet.getlayer(IPv6)
+    ip = packet[IP] if packet.haslayer(IP) else packet[IPv6]
     source, destination = ipaddress.ip_address(ip.src), ipaddress.ip_address(ip.dst)
     if source.version != one.source.version:
         return False
@@ -220,7 +220,7 @@ def oracle(packet: Packet, one: CaptureFilter) -> bool:
         return True
     if upper is None:
         return False
-    layer = packet.getlayer(upper)
+    layer = packet[upper]
     return one.source_port in {0, layer.sport} and one.destination_port in {0, layer.dport}
 
 
