@@ -288,6 +288,14 @@ def test_it_works_behind_a_pipeline() -> None:
     collector.verify()
 
 
+def test_what_a_pipeline_swallows_comes_up_at_the_end() -> None:
+    collector = MockCollector()
+    collector.expect.collect_flow_event(action="accept")
+    with Pipeline({"mock": collector}) as pipeline:
+        pipeline.collect_flow_event(SSH)
+    assert "nearest is collect_flow_event(action='accept')" in refusal(collector)
+
+
 def test_many_threads_may_call_it() -> None:
     collector = MockCollector()
     expectation = collector.expect.collect_flow_event().times(400)
