@@ -52,7 +52,7 @@ START_ALL = bytes.fromhex(
     "2e302e302e302f301a09302e302e302e302f3020bc9c022884011860220a08882710e8071a020802"
 )
 STOP = bytes.fromhex("1200")
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Client:
