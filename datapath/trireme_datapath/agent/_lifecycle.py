@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from trireme_collector.control import (
     ControlCommand,
     Later,
@@ -15,11 +17,15 @@ from trireme_collector.control import (
 )
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from trireme_collector.control import CommandTable, Peer
     from trireme_datapath.agent._extra_commands import Judging
     from trireme_datapath.lifecycle import UnitLifecycle
 
 __all__ = ["add_lifecycle_commands"]
+
+_log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.control")
 
 _PATIENCE_SECONDS: Final = 10.0  # kernel rules that mark control groups are put in place
 
@@ -33,7 +39,14 @@ def add_lifecycle_commands(commands: CommandTable, agent: Judging) -> None:
     """
     units, users = agent.units, agent.users
 
-    def unit(arguments: UnitArguments, _peer: Peer) -> Later[UnitResult]:
+    def unit(arguments: UnitArguments, peer: Peer) -> Later[UnitResult]:
+        _log.info(
+            "unit_told",
+            uid=peer.uid,
+            pid=peer.pid,
+            unit=arguments.context_id,
+            event_told=arguments.event,
+        )
         return Later(
             agent.ask_unit(lambda: _tell(units, arguments), arguments.context_id),
             lambda result: result,

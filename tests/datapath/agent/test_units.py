@@ -15,7 +15,9 @@ from trireme_collector.control import (
     UserArguments,
     UserResult,
 )
-from trireme_collector.records import ContainerRecord, UserRecord
+from trireme_collector.errors import ConfigError
+from trireme_collector.records import ContainerEvent, ContainerRecord, UserRecord
+from trireme_datapath.agent import _kept_rules
 from trireme_datapath.policy import parse_policy
 
 if TYPE_CHECKING:
@@ -97,3 +99,33 @@ def test_a_reload_tells_of_units(run: Run) -> None:
         ("renamed", "start"),
         (CONTEXT, "delete"),
     ]
+
+
+def test_packets_belong_to_a_unit_when_the_answer_comes(run: Run) -> None:
+    assert tell(run, "update", addresses={"bridge": "192.0.2.99"}) == "update"
+    found = run.agent.engine.policy.unit_for(bytes([192, 0, 2, 99]))
+    assert found is not None
+    assert found.context_id == CONTEXT
+    assert tell(run, "delete") == "delete"
+    assert run.agent.engine.policy.unit_for(bytes([192, 0, 2, 99])) is None
+
+
+def test_who_embeds_the_agent_waits_for_it_likewise(run: Run) -> None:
+    agent = run.agent
+    started = agent.ask_unit(lambda: agent.units.start(CONTEXT, {"bridge": "192.0.2.98"}), CONTEXT)
+    assert started.result(5) is ContainerEvent.UPDATE
+    assert agent.engine.policy.unit_for(bytes([192, 0, 2, 98])) is not None
+    refused = agent.ask_unit(lambda: agent.units.start(CONTEXT, {"bridge": "nonsense"}), CONTEXT)
+    with pytest.raises(ConfigError, match="nonsense"):
+        refused.result(5)
+
+
+def test_a_unit_that_cannot_be_policed_is_a_mistake_of_who_tells(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"30 20 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw\n", encoding="utf-8")
+    monkeypatch.setattr(_kept_rules, "_MOUNTS", mounts)
+    with pytest.raises(CommandFailedError, match="there is no control group nowhere") as caught:
+        tell(run, "update", cgroups=("nowhere",))
+    assert caught.value.kind == "config"
