@@ -76,7 +76,9 @@ $(STAMPS)/live: $(STAMPS)/system
 	@.ci/system-packages require live
 	@touch $@
 
+# A tox that ran before may have left a file of that name, which says where its own environment is.
 $(STAMPS)/venv: $(STAMPS)/system setup.cfg pyproject.toml
+	@test ! -f $(VENV) || rm -f $(VENV)
 	@python=$$(.ci/system-packages python) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
 	@echo "Installing into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(shell .ci/system-packages extras)' 'tox>=4.25'
