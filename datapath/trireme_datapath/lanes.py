@@ -40,10 +40,11 @@ MAX_REMEMBERED: Final = 16_384
 A table that keeps those used last costs more in every packet than asking the policy again now and
 then. Forgetting all takes a millisecond.
 """
-MAX_FRESH: Final = 512
-"""Rulings about one flow that a lane remembers, in case a second one comes.
+MAX_FRESH: Final = 8_192
+"""Rulings about one flow that a lane remembers, in case a second one comes; likewise.
 
-A flood of flows that have nothing in common fills any table; a small one stays in the cache.
+They are kept apart, as a flood of flows that have nothing in common fills any table: so it makes
+nobody forget the others.
 """
 
 
