@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trireme_collector.netobserv import Enricher, ObjectLookup
     from trireme_collector.records import Record
 
-__all__ = ["Enrichment", "EnrichmentConfig", "LookupConfig", "SteadyForms"]
+__all__ = ["Enrichment", "EnrichmentConfig", "LookupConfig", "LookupStatus", "SteadyForms"]
 
 LookupName: TypeAlias = Annotated[
     str,

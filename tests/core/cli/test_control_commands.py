@@ -29,6 +29,7 @@ from trireme_collector.control import (
     ReloadResult,
 )
 from trireme_collector.delivery import SpoolHealth
+from trireme_collector.enrichment import LookupStatus
 from trireme_collector.errors import ConfigError, TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.pipeline import Pipeline, PipelineStatus
@@ -223,6 +224,20 @@ def test_the_status_for_scripts_is_what_the_agent_said(run: Runner) -> None:
 def test_an_agent_without_collectors(agent: Agent, run: Runner) -> None:
     agent.status = structs.replace(STATUS, records=structs.replace(STATUS.records, collectors=()))
     assert run("status")[1].splitlines()[-1] == "no collector"
+
+
+def test_look_ups_have_a_line_each(agent: Agent, run: Runner) -> None:
+    lookups = (
+        LookupStatus(name="cluster", hits=9, misses=4, entries=4),
+        LookupStatus(name="others", misses=1, failures=1, entries=1, last_error="OSError: a\x1b[b"),
+    )
+    agent.status = structs.replace(STATUS, records=structs.replace(STATUS.records, lookups=lookups))
+    first, second = run("status")[1].splitlines()[-2:]
+    assert first == "look-up  cluster: known 9, asked 4, failed 0, kept 4"
+    assert second.startswith("look-up  others: known 0, asked 1, failed 1, kept 1, last error: OSE")
+    assert "\x1b" not in second
+    _, out, _ = run("status", "--json")
+    assert '"failures":1' in out.replace(" ", "")
 
 
 def test_no_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,21 @@ def test_a_good_configuration(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "file (file)" in out
 
 
+def test_look_ups_are_built_as_a_start_would(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects = file.parent / "objects.toml"
+    collectors = (
+        f"[enrichment.lookups.objects]\ntype = 'kubernetes-file'\npath = '{objects}'\n"
+        f"[collectors.file]\npath = '{file.parent / 'flows.json'}'\nformat = 'netobserv'"
+    )
+    code, out = check(config(file, collectors), capsys)
+    assert code == ExitCode.CONFIG
+    assert "enrichment.lookups.objects" in out
+    objects.write_text("[[object]]\naddresses = ['192.0.2.1']\nname = 'a'\ntype = 'Node'\n")
+    assert check(config(file, collectors), capsys)[0] == ExitCode.OK
+
+
 def test_mistakes_of_configuration_and_policy_are_listed_together(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
