@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -564,3 +565,25 @@ def test_names_outlive_those_who_learned_them(tree: Tree) -> None:
         assert connect(tree.lab, 4) == "reached"
     finally:
         names.stop()
+
+
+def test_a_short_connection_is_one_record_where_that_is_wanted(tree: Tree) -> None:
+    tree.set_up(
+        mode="new", processes="[datapath.accounting]\nreport_opened = false\nlist_seconds = 1"
+    )
+    tree.start()
+    flows = tree.directory / "flows.json"
+    for _ in range(3):
+        listener = tree.lab.listen(4, ALLOWED)
+        assert tree.lab.connect(4, ALLOWED) == "connected"
+        listener.close()  # resets what nobody accepted: both sides are done
+    assert tree.lab.connect(4, DENIED) == "timed out"
+
+    def told() -> Counter[tuple[str, str, int]]:
+        records = [json.loads(line) for line in flows.read_text(encoding="utf-8").splitlines()]
+        found = [one for one in records if one["type"] == "flow"]
+        return Counter((one["action"], one.get("phase", ""), one["count"]) for one in found)
+
+    once = {("accept", "ended", 1): 3, ("reject", "", 1): 1}
+    assert wait_for(lambda: told() == once, 15), told()
+    assert tree.status().packets.counters["flows_accepted"] == 3

@@ -99,6 +99,8 @@ class Enforcer:
         self._told_names: set[LearnedName] = set()
         self._answers_seen = self._next_names_ns = 0
         self._gathered: list[Record] = []
+        self._unreported = False  # packets were judged since records were last taken
+        self._prompt = True  # each turn takes records, so that flows in different turns are several
         self._next_turn_ns = self._next_records_ns = 0
         self._clock_watch = ClockWatch()
         self._active = self._ending = False
@@ -110,7 +112,8 @@ class Enforcer:
             OSError: A socket is of no use any more.
         """
         while not (self._ending or self._channel.ended):
-            patience = _GATHER_NS / _SECOND_NS if self._gathered else _TURN_SECONDS
+            waits = self._gathered or self._unreported
+            patience = _GATHER_NS / _SECOND_NS if waits else _TURN_SECONDS
             descriptors = [one for one, _ in self._epoll.poll(patience)]
             if self._engine is not None and self._active:
                 self._turn(self._engine, descriptors)
@@ -129,22 +132,23 @@ class Enforcer:
         if jump_ns:
             engine.shift_clock(jump_ns)
         records = self._gathered
-        busy = False
         tracker = self._tracker
         # The ends of connections first: a packet may begin one anew.
         if tracker is not None and tracker.fileno() in descriptors:
             records += tracker.drain(now_ns)
         for descriptor, backend in self._backends.items():
             if descriptor in descriptors:
-                busy = True
+                self._unreported = True
                 records += backend.drain(now_ns)
         beat_ns = time.monotonic_ns()
         due = beat_ns >= self._next_turn_ns
-        if busy or due:
+        ripe = beat_ns >= self._next_records_ns
+        if due or (self._unreported and (ripe or self._prompt)):
+            self._unreported = False
             if tracker is not None:
                 tracker.tick(now_ns)
             records += engine.take_records(now_ns)
-        if len(records) >= _GATHERED or (records and beat_ns >= self._next_records_ns):
+        if ripe or len(records) >= _GATHERED:
             self._next_records_ns = beat_ns + _GATHER_NS
             self._send_records()
         self._write_board()
@@ -235,6 +239,7 @@ class Enforcer:
         if setup.connection_exceptions:
             self._engine.report_exceptions()
         if setup.accounting is not None:
+            self._prompt = setup.accounting.report_opened
             if setup.accountant:
                 self._engine.leave_counting(report_opened=setup.accounting.report_opened)
             else:
