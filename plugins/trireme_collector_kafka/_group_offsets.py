@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import confluent_kafka
 import msgspec
 
 from trireme_collector import ConfigError
@@ -15,6 +14,8 @@ from trireme_collector_kafka._state_log import StateReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import confluent_kafka
 
     from trireme_collector.netobserv.sharing import Partition
 
@@ -54,6 +55,8 @@ class GroupOffsets:
         Raises:
             SourceError: Nobody tells.
         """
+        import confluent_kafka  # noqa: PLC0415  belongs to the extra
+
         if not places:
             return []
         said = ""
@@ -94,6 +97,8 @@ class GroupOffsets:
         Raises:
             CheckpointError: They cannot be committed, or not by us any more.
         """
+        import confluent_kafka  # noqa: PLC0415  belongs to the extra
+
         places = [
             confluent_kafka.TopicPartition(
                 *partition, offset, f"{msgspec.json.encode(reference).decode()}\n{note}"
