@@ -486,15 +486,16 @@ def test_marks_that_others_set_open_nothing(lab: Lab, follow: Callable[..., Acco
                     assert lab.ask(version, DENIED) == "timed out"
     assert {one.action for one in accountant.collector.flows} == {ActionType.REJECT}
     # What the host sends is judged as well, whatever mark its sender puts on it.
-    sender = lab.open_socket(lab.server, 4, socket.SOCK_DGRAM)
-    sender.setsockopt(socket.SOL_SOCKET, 36, DEFAULT_ACCEPT_MARK)  # SO_MARK
-    catcher = lab.open_socket(lab.client, 4, socket.SOCK_DGRAM)
-    catcher.bind((CLIENT[4], 5_555))
-    with contextlib.suppress(PermissionError):
-        for _ in range(2):
-            sender.sendto(b"out", (CLIENT[4], 5_555))
-    with pytest.raises(TimeoutError):
-        catcher.recv(10)
+    for version in (4, 6):
+        sender = lab.open_socket(lab.server, version, socket.SOCK_DGRAM)
+        sender.setsockopt(socket.SOL_SOCKET, 36, DEFAULT_ACCEPT_MARK)  # SO_MARK
+        catcher = lab.open_socket(lab.client, version, socket.SOCK_DGRAM)
+        catcher.bind((CLIENT[version], 5_555))
+        with contextlib.suppress(PermissionError):
+            for _ in range(2):
+                sender.sendto(b"out", (CLIENT[version], 5_555))
+        with pytest.raises(TimeoutError):
+            catcher.recv(10)
 
 
 def test_connections_from_before_are_not_let_through(
