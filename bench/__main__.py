@@ -31,6 +31,7 @@ NAMES = (
     "monitor",
     "observer",
     "netobserv",
+    "groups",
     "recorder",
 )
 
