@@ -203,12 +203,16 @@ def _replay(
         return ReplayReport(
             collector=file.collector, left=left.letters, damaged=left.damaged, error=error
         )
+    enrichment = loaded.enrichment()
     context = CollectorContext(
         name=collector.name,
         instance=loaded.settings.instance,
         find_format=loaded.registry.format_spec,
+        enrich=None if enrichment is None else enrichment.enrich,
     )
     try:
+        if enrichment is not None:
+            enrichment.open()
         built = collector.spec.factory(collector.options, context)
     except TriremeError:
         raise
@@ -229,6 +233,9 @@ def _replay(
         return ReplayReport(collector=file.collector)  # another command was quicker
     except OSError as error:
         raise unusable(error) from error
+    finally:
+        if enrichment is not None:
+            enrichment.close()
 
 
 def _row(report: ReplayReport) -> tuple[str, ...]:

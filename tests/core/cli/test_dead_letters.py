@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trireme_collector import PacketReport, cli
+from trireme_collector import EndPoint, FlowRecord, PacketReport, cli
 from trireme_collector.delivery import DeadLetterFile, dead_letter_path
 from trireme_collector.exit_codes import ExitCode
 
@@ -124,6 +124,33 @@ def test_replay(state: Path, config: Path, tmp_path: Path, capsys: Output) -> No
     assert [json.loads(line)["packet_id"] for line in lines] == [1, 2, 3]
     assert not dead_letter_path(str(state), "archive").exists()
     assert dead_letter_path(str(state), "remote").exists()
+
+
+def test_replay_gives_flow_logs_their_names(tmp_path: Path) -> None:
+    state, objects = tmp_path / "kept", tmp_path / "objects.toml"
+    file = DeadLetterFile(str(state), "archive", 1 << 30)
+    file.open()
+    flow = FlowRecord(source=EndPoint(ip="192.0.2.1"), source_packets=1, l4_protocol=6)
+    assert not file.add([flow], reason="no", time_ns=1, attempts=1)
+    objects.write_text("[[object]]\naddresses = ['192.0.2.1']\nname = 'edge'\ntype = 'Node'\n")
+    config = tmp_path / "names.toml"
+    config.write_text(
+        f"""
+        [delivery]
+        state_directory = "{state}"
+        [enrichment.lookups.objects]
+        type = "kubernetes-file"
+        path = "{objects}"
+        [collectors.archive]
+        type = "file"
+        path = "{tmp_path / "named.json"}"
+        format = "netobserv"
+        """,
+        encoding="utf-8",
+    )
+    assert cli.main(["dead-letters", "replay", "-c", str(config)]) == ExitCode.OK
+    (line,) = (tmp_path / "named.json").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["SrcK8S_Name"] == "edge"
 
 
 def test_replay_leaves_what_has_no_collector(state: Path, config: Path, capsys: Output) -> None:
