@@ -10,7 +10,13 @@ import pytest
 
 from tests.core.netobserv import vectors
 from trireme_collector import ConfigError
-from trireme_collector.netobserv import FlowReader, LineTracker, Tracker, conversation_hash
+from trireme_collector.netobserv import (
+    FlowReader,
+    LineTracker,
+    Tracker,
+    conversation_hash,
+    encode_flow,
+)
 from trireme_collector.netobserv._hash import encode_value
 
 if TYPE_CHECKING:
@@ -101,6 +107,18 @@ def test_whole_runs_are_alike(run: dict[str, Any]) -> None:
     assert [record for _, record in records] == [output["record"] for output in run["output"]]
     for (time, _), output in zip(records, run["output"], strict=True):
         assert abs(time - output["t"]) < 1
+
+
+def test_the_original_reads_what_we_write_and_we_write_what_it_writes() -> None:
+    given = vectors.load_interchange()
+    flows = [json.loads(line) for line in given["lines"]]
+    tracker = Tracker.from_config(given["config"], profile="strict", numbers="json")
+    records = tracker.process(flows, 0)
+    assert [encode_flow(r, profile="strict").decode() for r in records] == given["texts"]
+    reader = FlowReader()
+    read = [reader.read(text.encode()) for text in given["texts"]]
+    assert (len(read), None in read, reader.broken) == (244, False, 0)
+    assert (reader.wrong.total(), reader.unknown.total()) == (0, 0)
 
 
 def test_flow_logs_of_an_agent_are_known_and_sound() -> None:

@@ -29,3 +29,11 @@ def load_random() -> dict[str, Any]:
     path = _FILE.with_name("netobserv_random.json.gz")
     data: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
     return data
+
+
+@functools.cache
+def load_interchange() -> dict[str, Any]:
+    """Read what the whole program made of our flow logs, from topic to topic."""
+    path = _FILE.with_name("netobserv_interchange.json.gz")
+    data: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return data
