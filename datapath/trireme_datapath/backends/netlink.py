@@ -59,7 +59,7 @@ _ATTRIBUTE_ROOM: Final = 192  # headers and every attribute that we let the kern
 _SLOT_STEP: Final = 64
 # What waits longer than this many batches waits for the next drain: the caller's other work
 # (records, signals) must not starve under a flood.
-MAX_BATCHES: Final = 32
+MAX_BATCHES: Final = 8
 OPENING_BATCHES: Final = 4  # of a queue that must not keep another waiting: a millisecond or two
 # The kernel is short of memory for a moment; anything else means that the socket is dead.
 _PASSING: Final = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
