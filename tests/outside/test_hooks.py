@@ -13,6 +13,8 @@ from tests.core.test_hook_examples import HOOKS, example
 from trireme_collector import EndPoint, FlowRecord, encode_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.outside.workshop import Workshop
 
 pytestmark = pytest.mark.outside
@@ -21,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "hooks.md"
 
 
 @pytest.fixture(scope="module")
-def project(workshop: Workshop) -> Path:
+def project(workshop: Workshop) -> Iterator[Path]:
     made = workshop.base / "all-hooks"
     made.mkdir()
     points = []
@@ -49,7 +51,8 @@ def project(workshop: Workshop) -> Path:
         encoding="utf-8",
     )
     workshop.install(made)
-    return made
+    yield made
+    workshop.remove("all-hooks")
 
 
 @pytest.fixture

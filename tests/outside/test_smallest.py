@@ -48,6 +48,7 @@ def test_it_is_installed_and_run(workshop: Workshop) -> None:
     listed = workshop.run("trireme-collector", "plugins", "list")
     assert re.search(r"^print-rejects +loaded ", listed, re.MULTILINE)
     assert workshop.run("python", "-c", RUN) == "192.0.2.1 -> 192.0.2.2\n"
+    workshop.remove("print-rejects")
 
 
 def test_it_is_typed(workshop: Workshop) -> None:

@@ -66,14 +66,18 @@ class Workshop:
         (self._site() / "packages_of_the_tests.pth").write_text(
             f"import site; site.addsitedir({packages!r})\n", encoding="utf-8"
         )
-        self._pip(wheel)
+        self._add(wheel)
 
     def install(self, project: Path) -> None:
         """Build and install a project, as its users would."""
         self._built += 1
         copy = self.base / f"build-{self._built}"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-        self._pip(build_wheel(copy, copy / "dist"))
+        self._add(build_wheel(copy, copy / "dist"))
+
+    def remove(self, distribution: str) -> None:
+        """Take a distribution away again, so that another may offer what it offers."""
+        self._pip("uninstall", "--quiet", "--yes", distribution)
 
     def run(self, *command: str, cwd: Path | None = None, expect: int = 0) -> str:
         """Run a module or a program of the environment; give what it printed."""
@@ -95,11 +99,14 @@ class Workshop:
         self.tool("mypy", "--python-executable", str(self.python), cwd=project)
         self.tool("pyright", "--pythonpath", str(self.python), cwd=project)
 
-    def _pip(self, wheel: Path) -> None:
+    def _add(self, wheel: Path) -> None:
         # The same version may lie where the tests run: that one is not touched.
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--ignore-installed"]
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-        run([*pip, "--python", self.python, "install", *options, wheel], cwd=self.base)
+        self._pip("install", *options, str(wheel))
+
+    def _pip(self, *words: str) -> None:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python]
+        run([*pip, *words], cwd=self.base)
 
     def _site(self) -> Path:
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
