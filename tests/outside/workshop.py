@@ -105,8 +105,8 @@ class Workshop:
         self._pip("install", *options, str(wheel))
 
     def _pip(self, *words: str) -> None:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python]
-        run([*pip, *words], cwd=self.base)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        run([*pip, "--python", str(self.python), *words], cwd=self.base)
 
     def _site(self) -> Path:
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
