@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,7 +102,9 @@ def test_clients_and_refusals_are_counted(lab: Lab) -> None:
         call = method(iter([b"\x12\x00"]), timeout=10)
         with pytest.raises(grpc.RpcError):
             list(call)
-    found = lab.scrape()
+    deadline = time.monotonic() + 10  # the client knows of its end before the server is done
+    while (found := lab.scrape())["trireme_recorder_clients"] and time.monotonic() < deadline:
+        pass
     assert found['trireme_recorder_recordings_refused_total{reason="invalid"}'] == 1
     assert found["trireme_recorder_clients"] == 0
 
