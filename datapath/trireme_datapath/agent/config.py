@@ -179,7 +179,7 @@ class DatapathConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     opening_queue: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
     opening_queue_length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1024
-    opening_rate: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 10_000
+    opening_rate: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 5_000
     copy_range: Annotated[int, msgspec.Meta(ge=64, le=65_531)] = 128
     fail_open: bool = False
     gso: bool = True
