@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugins.pytest_plugin.outside_project import write_project
+from tests.outside.kit_project import write_project
 
 if TYPE_CHECKING:
     from pathlib import Path

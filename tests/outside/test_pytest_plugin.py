@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugins.pytest_plugin.outside_project import FAILING, write_project
+from tests.outside.kit_project import FAILING, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.outside
 
 
 @pytest.fixture(name="project")
