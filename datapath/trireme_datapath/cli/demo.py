@@ -133,6 +133,21 @@ def _conclude(screen: Screen, report: DemoReport) -> None:
     screen.quote(report.syslog_messages[-1:])
     screen.say(
         "\nNext: ask why port 22 was rejected:\n"
-        f"  trireme-collector policy explain {report.policy}"
+        f"  {_program()} policy explain {report.policy}"
         " --src 192.0.2.10 --dst 198.51.100.20 --proto tcp --port 22",
     )
+
+
+def _program() -> str:
+    """Give the program as it can be typed here: its environment may not be active."""
+    import shutil
+    import sys
+    from pathlib import Path
+
+    name = "trireme-collector"
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not beside.exists() or (found and beside.samefile(found)):
+        return name
+    here = Path.cwd()
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)

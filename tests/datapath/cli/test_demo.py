@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -53,6 +54,34 @@ def test_without_the_means_it_says_what_is_missing_and_replays(
     assert "The collector file wrote 15 lines" in out
     assert "The collector syslog sent 15 messages" in out
     assert "Next: " in out
+
+
+@pytest.mark.parametrize(
+    ("directory", "active", "program"),
+    [
+        (".", False, ".venv/bin/trireme-collector"),
+        (".", True, "trireme-collector"),
+        ("elsewhere", False, "{base}/.venv/bin/trireme-collector"),
+    ],
+)
+def test_the_next_command_can_be_typed_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    directory: str,
+    active: bool,
+    program: str,
+) -> None:
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "trireme-collector").touch(mode=0o755)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / directory)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    monkeypatch.setenv("PATH", str(programs) if active else str(tmp_path))
+    assert cli.main(["demo", "--replay"]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert f"\n  {program.format(base=tmp_path)} policy explain " in said
 
 
 def test_without_root_and_user_namespaces_it_says_so(
