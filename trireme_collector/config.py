@@ -34,29 +34,30 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from trireme_collector._config_collectors import (
+    DEFAULT_COLLECTOR,
+    CollectorConfig,
+    read_collectors,
+)
 from trireme_collector._config_lookups import read_lookups
 from trireme_collector._host_name import host_name
 from trireme_collector._redaction import redact
 from trireme_collector.aggregation import AggregationConfig
-from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt, check_spool
+from trireme_collector.delivery import DeadLetterFile, DeliveryConfig, adapt
 from trireme_collector.enrichment import Enrichment, EnrichmentConfig, LookupConfig
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
-from trireme_collector.filters import FilterConfig, RecordFilter
-from trireme_collector.filters._plugins import build_tests
 from trireme_collector.hookspecs import CollectorContext
 from trireme_collector.metrics import MetricsConfig
-from trireme_collector.option_formats import find_unknown_formats
 from trireme_collector.pipeline import build_pipeline
 from trireme_collector.registry import Registry
-from trireme_collector.strict_toml import load_document, nearest
+from trireme_collector.strict_toml import load_document
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from trireme_collector.hookspecs import CollectorSpec
     from trireme_collector.pipeline import Pipeline
-    from trireme_collector.strict_toml import Document, KeyPath
+    from trireme_collector.strict_toml import Document
 
 __all__ = [
     "DEFAULT_COLLECTOR",
@@ -67,11 +68,6 @@ __all__ = [
     "load_config",
     "redact",
 ]
-
-DEFAULT_COLLECTOR = "syslog"
-"""The collector of a configuration that names none, as `DefaultCollector` was upstream."""
-
-_OWN_KEYS = ("type", "delivery", "filter")
 
 InstanceName: TypeAlias = Annotated[
     str,
@@ -127,25 +123,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 ConfigurationT = TypeVar("ConfigurationT", bound=Configuration)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class CollectorConfig:
-    """One collector as it was configured, checked.
-
-    Attributes:
-        name: Its name, from the configuration.
-        spec: What its plugin offers.
-        options: The options of its plugin.
-        delivery: How its records wait.
-        filter: Which records it gets.
-    """
-
-    name: str
-    spec: CollectorSpec[msgspec.Struct]
-    options: msgspec.Struct
-    delivery: DeliveryConfig
-    filter: FilterConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,7 +265,7 @@ def load_config(
     settings = document.part((), kind, without=("collectors",))
     if registry is None:
         registry = _registry(document)
-    collectors, plugin_errors = _collectors(document, registry)
+    collectors, plugin_errors = read_collectors(document, registry)
     lookups, lookup_errors = read_lookups(document, registry)
     plugin_errors += lookup_errors
     _raise_mistakes(document, plugin_errors)
@@ -317,136 +294,6 @@ def _registry(document: Document) -> Registry:
         return Registry()
     allow = None if isinstance(selection.allow, msgspec.UnsetType) else selection.allow
     return Registry(allow=allow, deny=selection.deny)
-
-
-def _collectors(
-    document: Document, registry: Registry
-) -> tuple[tuple[CollectorConfig, ...], list[str]]:
-    """Read the collectors; give the complaints about plugins beside them."""
-    tables = document.get(("collectors",))
-    names = list(tables) if isinstance(tables, dict) else []
-    if not names:
-        return _default_collector(document, registry)
-    found: list[CollectorConfig] = []
-    complaints: list[str] = []
-    for name in names:
-        path: KeyPath = ("collectors", name)
-        table = document.get(path)
-        if not isinstance(table, dict):
-            continue  # already noted
-        plugin = table.get("type", name)
-        if not isinstance(plugin, str):
-            document.add_problem((*path, "type"), expected="the name of a plugin")
-            continue
-        try:
-            spec = registry.collector_spec(plugin)
-        except PluginError as error:
-            line, column = document.position((*path, "type"))
-            near = "" if plugin in registry.names() else nearest(plugin, registry.names())
-            hint = f' (did you mean "{near}"?)' if near else ""
-            if "type" not in table:
-                hint += "; the name of the collector stands for its type, unless type is set"
-            complaints.append(
-                f"{document.name}:{line}:{column}: collectors.{name}.type: {error}{hint}"
-            )
-            continue
-        collector = _collector(document, name, spec, registry)
-        if collector is not None:
-            found.append(collector)
-    return tuple(found), complaints
-
-
-def _default_collector(
-    document: Document, registry: Registry
-) -> tuple[tuple[CollectorConfig, ...], list[str]]:
-    try:
-        spec = registry.collector_spec(DEFAULT_COLLECTOR)
-    except PluginError as error:
-        complaint = f"{document.name}: no collector is configured, so records go to syslog: {error}"
-        return (), [complaint]
-    options = msgspec.convert({}, spec.config_type)
-    delivery = _delivery(document, {})
-    _check_spool(document, DEFAULT_COLLECTOR, delivery)
-    collector = CollectorConfig(
-        name=DEFAULT_COLLECTOR,
-        spec=spec,
-        options=options,
-        delivery=delivery,
-        filter=FilterConfig(),
-    )
-    return (collector,), []
-
-
-def _collector(
-    document: Document, name: str, spec: CollectorSpec[msgspec.Struct], registry: Registry
-) -> CollectorConfig | None:
-    path: KeyPath = ("collectors", name)
-    # One type for the whole table, so that its keys are checked, and suggested, together.
-    whole = msgspec.defstruct(
-        "CollectorTable",
-        [
-            ("type", str, name),
-            ("delivery", DeliveryConfig, DeliveryConfig()),
-            ("filter", FilterConfig, FilterConfig()),
-        ],
-        bases=(spec.config_type,),
-        kw_only=True,
-        forbid_unknown_fields=True,
-    )
-    if document.convert(path, whole) is None:
-        return None
-    options = document.part(path, spec.config_type, without=_OWN_KEYS)
-    if options is None:
-        return None
-    own = document.get((*path, "delivery"))
-    delivery = _delivery(document, own if isinstance(own, dict) else {})
-    _check_spool(document, name, delivery)
-    for key, reason, known in find_unknown_formats(options, registry):
-        near = nearest(str(document.get((*path, key))), known)
-        document.add_problem((*path, key), expected=f"another format: {reason}", nearest=near)
-    chosen = _filter(document, (*path, "filter"), registry)
-    return CollectorConfig(name=name, spec=spec, options=options, delivery=delivery, filter=chosen)
-
-
-def _delivery(document: Document, own: dict[str, object]) -> DeliveryConfig:
-    """Merge what a collector says over what all say; what is wrong was noted before."""
-    common = document.get(("delivery",))
-    merged = {**common, **own} if isinstance(common, dict) else own
-    try:
-        return msgspec.convert(merged, DeliveryConfig)
-    except msgspec.ValidationError:
-        return DeliveryConfig()
-
-
-def _check_spool(document: Document, name: str, delivery: DeliveryConfig) -> None:
-    """Look at the spool of a collector as a start would; what is wrong is noted."""
-    if not (delivery.state_directory and delivery.spool.enabled):
-        return
-    try:
-        check_spool(name, delivery)
-    except ConfigError as error:
-        own: KeyPath = ("collectors", name, "delivery")
-        key = "spool" if str(error).startswith("spool: segment_bytes") else "state_directory"
-        table = document.get(own)
-        path = own if isinstance(table, dict) and key in table else ("delivery",)
-        document.add_problem((*path, key), expected=f"a usable spool: {error}")
-
-
-def _filter(document: Document, path: KeyPath, registry: Registry) -> FilterConfig:
-    """Read what a collector gets; the key of a mask is tried, whatever else was noted before."""
-    table = document.get(path)
-    if not isinstance(table, dict):
-        return FilterConfig()
-    chosen = msgspec.convert(table, FilterConfig)
-    try:
-        RecordFilter(chosen)
-    except ConfigError as error:
-        key = (*path, "mask", "key_file")
-        document.add_problem(key, expected=f"a usable key: {error}")
-    _, findings = build_tests(chosen.plugins, registry, (*path, "plugins"))
-    for place, found, expected, near, of_key in findings:
-        document.add_problem(place, expected=expected, found=found, nearest=near, of_key=of_key)
-    return chosen
 
 
 def _raise_mistakes(document: Document, complaints: list[str]) -> None:
