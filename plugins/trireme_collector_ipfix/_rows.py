@@ -30,7 +30,9 @@ _DESTINATION = {4: 12, 16: 28}
 _DIRECTION, _INTERFACE, _FORWARDING = 61, 82, 89
 _FLOW_ID, _START_MS, _END_MS, _ETHERTYPE = 148, 152, 153, 256
 _FORWARDED, _DENIED = 64, 129  # forwardingStatus: unknown reason; dropped, access list
+_ICMP = {1: 32, 58: 139}  # by protocol: type and code in one number
 _SIZES = {1: struct.Struct(">B"), 2: struct.Struct(">H"), 8: struct.Struct(">Q")}
+_OCTET = range(256)
 _LONGEST_NAME = 64  # an interface has 15 characters
 
 
@@ -77,6 +79,7 @@ def _row(flow: Flow, sequence: int, status: int | None) -> Row:
     add(_PROTOCOL, 1, flow.proto)
     add(_SOURCE_PORT, 2, flow.src_port)
     add(_DESTINATION_PORT, 2, flow.dst_port)
+    add(_ICMP.get(flow.proto or 0, 0), 2, _icmp(flow))
     add(_OCTETS, 8, flow.bytes)
     add(_PACKETS, 8, flow.packets)
     add(_START_MS, 8, flow.time_flow_start_ms)
@@ -88,6 +91,14 @@ def _row(flow: Flow, sequence: int, status: int | None) -> Row:
         elements.append((_INTERFACE, VARIABLE_LENGTH))
         parts.append(bytes((len(name),)) + name)
     return Row(tuple(elements), b"".join(parts))
+
+
+def _icmp(flow: Flow) -> int | None:
+    """Give type and code as one number; nothing if one of them is unknown, or cannot be."""
+    kind, code = flow.icmp_type, flow.icmp_code
+    if flow.proto not in _ICMP or not isinstance(kind, int) or not isinstance(code, int):
+        return None
+    return kind << 8 | code if kind in _OCTET and code in _OCTET else None
 
 
 @functools.lru_cache(65_536)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trireme_collector.http_client import Answer
 
-__all__ = ["BLOCKED", "oldest_accepted_ns", "refuses_metadata"]
+__all__ = ["BLOCKED", "lacks_tenant", "oldest_accepted_ns", "refuses_metadata"]
 
 BLOCKED = 260
 """Taken and thrown away: a tenant's writes can be blocked."""
@@ -38,6 +38,11 @@ def oldest_accepted_ns(answer: Answer) -> int | None:
         return None
     seconds = since.days * 86_400 + since.seconds
     return seconds * _NANOSECONDS + int(fraction.ljust(9, "0")[:9])
+
+
+def lacks_tenant(answer: Answer) -> bool:
+    """Whether Loki serves several tenants, and was not told which."""
+    return answer.status == 401 and b"no org id" in answer.body.lower()
 
 
 def refuses_metadata(answer: Answer) -> bool:

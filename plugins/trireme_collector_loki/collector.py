@@ -17,7 +17,12 @@ from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector_loki._entries import entry_form
 from trireme_collector_loki._options import PUSH_PATH
 from trireme_collector_loki._push import arrange, json_push, protobuf_push
-from trireme_collector_loki._refusals import BLOCKED, oldest_accepted_ns, refuses_metadata
+from trireme_collector_loki._refusals import (
+    BLOCKED,
+    lacks_tenant,
+    oldest_accepted_ns,
+    refuses_metadata,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -193,6 +198,11 @@ class LokiCollector:
         stop: int,
     ) -> NoReturn:
         fail = functools.partial(self._sender.fail, answer, delivered=done)
+        if lacks_tenant(answer):
+            remedy = (
+                "set tenant: this Loki serves several, and takes nothing without the name of one"
+            )
+            fail(meaning, remedy=remedy)
         if answer.status == BLOCKED:
             fail(Meaning.REFUSED, rejected=stop - done)
         if answer.status == _BUSY and stop - done > 1:

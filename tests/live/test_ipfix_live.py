@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from msgspec import UNSET
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
@@ -53,6 +54,8 @@ def flows(count: int) -> list[FlowRecord]:
                 start_time_ns=(START_MS + n) * 1_000_000,
                 end_time_ns=(START_MS + n + 5) * 1_000_000,
                 tcp_flags=0x12 if is_tcp else 0,
+                icmp_type=UNSET if is_tcp else 3 if is_old else 1,
+                icmp_code=UNSET if is_tcp else n % 7,
                 count=1,
                 sequence=n,
             )
@@ -112,6 +115,7 @@ def _nfdump_fields(flow: dict[str, object]) -> tuple[object, ...]:
         flow["in_bytes"],
         flow["direction"],
         str(flow.get("tcp_flags", "")).replace(".", ""),
+        (flow.get("icmp_type"), flow.get("icmp_code")),
         str(flow["first"])[-3:],
     )
 
@@ -126,6 +130,7 @@ def _fields(flow: FlowRecord) -> tuple[object, ...]:
         flow.bytes,
         0,
         "AS" if flow.l4_protocol == 6 else "",
+        (None, None) if flow.l4_protocol == 6 else (flow.icmp_type, flow.icmp_code),
         f"{flow.start_time_ns // 1_000_000 % 1000:03}",
     )
 
@@ -144,7 +149,10 @@ def test_tshark_reads_what_was_exported(tmp_path: Path, transport: str) -> None:
             packets.append(Ether() / IP(src="127.0.0.1", dst="127.0.0.1") / segment / data)
             sent += len(data)
     wrpcap(str(tmp_path / "ipfix.pcap"), packets)
-    names = ("srcport", "packets", "octets", "protocol", "forwarding_status", "flow_id")
+    names = (
+        *("srcport", "packets", "octets", "protocol", "forwarding_status", "flow_id"),
+        *("icmp_type_code_ipv4", "icmp_ipv6_type"),
+    )
     read = subprocess.run(
         ["tshark", "-r", str(tmp_path / "ipfix.pcap"), "-T", "fields", "-E", "occurrence=a"]
         + ["-e", "_ws.expert.message", "-e", "_ws.malformed"]
@@ -168,6 +176,19 @@ def test_tshark_reads_what_was_exported(tmp_path: Path, transport: str) -> None:
     assert [int(text, 0) for text in found["forwarding_status"]] == statuses
     ported = [str(flow.source.port) for flow in batch if flow.l4_protocol == 6]
     assert found["srcport"] == ported
+    of_icmp = [_icmp(flow) for flow in batch if flow.l4_protocol == 1]
+    assert [int(text, 0) for text in found["icmp_type_code_ipv4"]] == of_icmp
+    # Of element 139 tshark shows the upper octet alone.
+    types = [_icmp(flow) >> 8 for flow in batch if flow.l4_protocol == 58]
+    assert [int(text, 0) for text in found["icmp_ipv6_type"]] == types
+    assert of_icmp
+    assert types
+
+
+def _icmp(flow: FlowRecord) -> int:
+    assert isinstance(flow.icmp_type, int)
+    assert isinstance(flow.icmp_code, int)
+    return flow.icmp_type * 256 + flow.icmp_code
 
 
 def _export(batch: Sequence[FlowRecord], transport: str) -> list[bytes]:

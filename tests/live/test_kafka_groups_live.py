@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.plugins.kafka.instances import Group
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.plugins.kafka.instances import Outcome
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.live
 _OFFSET_COMMIT = 8
 _NOT_COORDINATOR, _COORDINATOR_LOADING, _REBALANCE = 16, 14, 27
 _PARTITIONS = 6
+_RUNS = 3
 _numbers = itertools.count(1)
 
 
@@ -60,9 +61,8 @@ def check(group: Group, outcome: Outcome) -> None:
     assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
 
 
-def test_instances_that_come_and_go(cluster: MockCluster, make: Callable[..., Group]) -> None:
-    """Without a kill, nothing comes twice."""
-    group = make(cluster)
+def come_and_go(group: Group) -> tuple[Outcome, list[Mapping[str, Any]]]:
+    """Start and stop instances while flow logs come; give what they wrote and what they say."""
     group.send(500)
     first = group.start()
     time.sleep(1.5)
@@ -74,11 +74,27 @@ def test_instances_that_come_and_go(cluster: MockCluster, make: Callable[..., Gr
     left = group.stop(first)
     group.send(300)
     outcome = group.settled()
-    parts = [left, group.stop(second), group.stop(third)]
-    check(group, outcome)
-    assert outcome.repeated == 0
-    assert sum(part["flow_logs"] for part in parts) == sum(group.sent.values())
-    assert sum(part["records"] for part in parts) == len(outcome.records)
+    return outcome, [left, group.stop(second), group.stop(third)]
+
+
+def test_instances_that_come_and_go(cluster: MockCluster, make: Callable[..., Group]) -> None:
+    """Nothing comes twice; where the machine was too slow for a session, what is announced.
+
+    The mock gives partitions away when a member has not come back after three seconds, brokers
+    wait for five minutes.
+    """
+    for _ in range(_RUNS):
+        group = make(cluster)
+        outcome, parts = come_and_go(group)
+        check(group, outcome)
+        assert sum(part["flow_logs"] for part in parts) >= sum(group.sent.values())
+        assert sum(part["records"] for part in parts) == len(outcome.records) + outcome.repeated
+        assert outcome.repeated <= sum(part["unkept_records"] for part in parts)
+        if not any(part["lost_partitions"] for part in parts):
+            assert outcome.repeated == 0
+            assert sum(part["flow_logs"] for part in parts) == sum(group.sent.values())
+            return
+    pytest.fail(f"sessions were lost in each of {_RUNS} runs: is the machine that slow?")
 
 
 def test_a_kill_in_the_middle(cluster: MockCluster, make: Callable[..., Group]) -> None:
@@ -118,8 +134,9 @@ def test_an_instance_that_was_taken_for_dead(
     group.send(300)
     outcome = group.settled()
     check(group, outcome)
-    group.stop(sleeper)
-    group.stop(other)
+    woken, awake = group.stop(sleeper), group.stop(other)
+    assert woken["lost_partitions"] > 0
+    assert outcome.repeated <= woken["unkept_records"] + awake["unkept_records"]
 
 
 def test_brokers_that_fail(fragile: MockCluster, make: Callable[..., Group]) -> None:

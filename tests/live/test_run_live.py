@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.conftest import ALLOWED, DENIED, POLICY, Lab, wait_for
+from tests.live.conftest import ALLOWED, CLIENT, DENIED, POLICY, Lab, wait_for
 from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -42,6 +42,31 @@ window_seconds = 0
 [collectors.file]
 path = '{directory}/flows.json'
 {collectors}
+"""
+
+
+OBJECTS = """
+[[object]]
+addresses = ["192.0.2.1", "2001:db8::1"]
+name = "client-1"
+type = "Pod"
+namespace = "{namespace}"
+owner_name = "client"
+owner_type = "Deployment"
+
+[[object]]
+addresses = ["192.0.2.0/24", "2001:db8::/32"]
+name = "edge"
+type = "Node"
+"""
+NAMES = """
+[collectors.names]
+type = "file"
+path = '{directory}/flow-logs.json'
+format = "netobserv"
+[enrichment.lookups.static]
+type = "kubernetes-file"
+path = '{directory}/objects.toml'
 """
 
 
@@ -182,6 +207,42 @@ def test_a_reload_changes_the_policy_but_never_to_a_broken_one(place: Place) -> 
     assert agent.says("policy_kept")
     assert "policy.toml:" in agent.log()
     assert place.lab.connect(4, DENIED) == "connected"
+
+
+def test_flow_logs_name_what_stands_behind_addresses(place: Place) -> None:
+    objects, flow_logs = place.directory / "objects.toml", place.directory / "flow-logs.json"
+    objects.write_text(OBJECTS.format(namespace="shop"), encoding="utf-8")
+    place.configure(collectors=NAMES.format(directory=place.directory))
+    agent = place.start()
+    assert place.lab.connect(4, ALLOWED) == "connected"
+    assert place.lab.connect(6, DENIED) == "timed out"
+    assert wait_for(lambda: flow_logs.exists() and flow_logs.read_bytes().count(b"\n") == 2)
+    objects.write_text(OBJECTS.format(namespace="openshift-shop"), encoding="utf-8")
+    agent.process.send_signal(signal.SIGHUP)
+    assert agent.says("reloaded")
+    for _ in range(5):  # a thread reads the file, and a batch may wait for a second
+        assert place.lab.connect(4, ALLOWED) == "connected"
+        if wait_for(lambda: b'"openshift-shop"' in flow_logs.read_bytes(), 2):
+            break
+    code, _ = agent.end()
+    assert code == ExitCode.OK, agent.log()
+    first, second, *later = map(json.loads, flow_logs.read_text(encoding="utf-8").splitlines())
+    for flow, ends, port in ((first, CLIENT[4], ALLOWED), (second, CLIENT[6], DENIED)):
+        assert (flow["SrcAddr"], flow["DstPort"]) == (ends, port)
+        assert {name: flow[name] for name in flow if "K8S_" in name} == {
+            "SrcK8S_Name": "client-1",
+            "SrcK8S_Type": "Pod",
+            "SrcK8S_Namespace": "shop",
+            "SrcK8S_OwnerName": "client",
+            "SrcK8S_OwnerType": "Deployment",
+            "DstK8S_Name": "edge",
+            "DstK8S_Type": "Node",
+            "DstK8S_OwnerName": "edge",
+            "DstK8S_OwnerType": "Node",
+            "K8S_FlowLayer": "app",
+        }
+    assert later[-1]["SrcK8S_Namespace"] == "openshift-shop"
+    assert later[-1]["K8S_FlowLayer"] == "infra"
 
 
 def test_connections_may_open_through_a_queue_of_their_own(place: Place) -> None:

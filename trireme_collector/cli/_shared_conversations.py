@@ -246,6 +246,8 @@ def _summarize(
         "discarded_states": shared.discarded,
         "refused_records": int(getattr(sink, "refused", 0)),
         "gone_flow_logs": int(getattr(source, "gone", 0)),
+        "lost_partitions": shared.lost_partitions,
+        "unkept_records": shared.unkept_records,
     }
     if as_json:
         fields: dict[str, object] = {**counts, "metrics": dict(sorted(totals.metrics.items()))}

@@ -136,6 +136,7 @@ class HttpSender:
         *,
         delivered: int = 0,
         rejected: int | None = None,
+        remedy: str = "it does not accept the token, the password or the certificate: mend it",
     ) -> NoReturn:
         """Raise what an answer means that is not "delivered".
 
@@ -144,6 +145,7 @@ class HttpSender:
             meaning: What it means.
             delivered: How many records of the batch were taken before.
             rejected: How many after them it refuses, if it does; None for "some of them".
+            remedy: What to do if it does not accept who we are.
 
         Raises:
             RefusedCredentialsError: The server does not accept who we are.
@@ -155,8 +157,9 @@ class HttpSender:
             asked = retry_after_seconds(answer.headers, self._time_ns())
             if meaning is Meaning.RETRY:
                 raise RetryableDeliveryError(message, delivered=delivered, retry_after=asked)
-            message += "; it does not accept the token, the password or the certificate: mend it"
-            raise RefusedCredentialsError(message, delivered=delivered, retry_after=asked)
+            raise RefusedCredentialsError(
+                f"{message}; {remedy}", delivered=delivered, retry_after=asked
+            )
         raise PermanentDeliveryError(message, delivered=delivered, rejected=rejected)
 
     def message(self, reason: str) -> str:

@@ -180,6 +180,11 @@ class PartitionConversations:
         return now_ms if due_ms is not None and due_ms <= now_ms else None
 
     @property
+    def unkept(self) -> int:
+        """How many records were given out after the last checkpoint."""
+        return self.given - self._kept_given
+
+    @property
     def repeats(self) -> bool:
         """Whether the clock was moved here before, and was not yet moved again."""
         return bool(self._repeated)

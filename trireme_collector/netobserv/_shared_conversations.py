@@ -79,6 +79,9 @@ class SharedConversations:
         checkpoints: How many checkpoints were kept.
         discarded: How many partitions went on without their conversations.
         totals: What partitions that went elsewhere had counted here.
+        lost_partitions: How many partitions others were given before their checkpoint was kept.
+        unkept_records: How many records were given out after the last checkpoint of partitions
+            that went elsewhere: others give out no more than these again.
     """
 
     def __init__(
@@ -96,6 +99,8 @@ class SharedConversations:
         """Connect the parts; `start` joins the others."""
         self.partitions: dict[Partition, PartitionConversations] = {}
         self.checkpoints = self.discarded = 0
+        self.lost_partitions = self.unkept_records = 0
+        self._is_refused = False
         self._source = source
         self._sink = sink
         self._make = make
@@ -147,8 +152,7 @@ class SharedConversations:
         Returns:
             Whether they were kept.
         """
-        names = list(self.partitions) if partitions is None else partitions
-        parts = [part for name in names if (part := self.partitions.get(name)) is not None]
+        parts = self._owned(list(self.partitions) if partitions is None else partitions)
         changed = [part for part in parts if not part.is_kept]
         if not changed:
             return True
@@ -176,7 +180,7 @@ class SharedConversations:
 
     def abandon(self) -> None:
         """Leave without a checkpoint, as after an error: what was not kept comes again."""
-        self.lost(list(self.partitions))
+        self._forget(list(self.partitions))
         self.close()
 
     @property
@@ -203,21 +207,32 @@ class SharedConversations:
 
     def revoking(self, partitions: Sequence[Partition]) -> None:
         """Keep a last checkpoint of partitions; see `PartitionOwner`."""
+        self._is_refused = False
         try:
-            self.checkpoint(partitions)
+            if not self.checkpoint(partitions) and self._is_refused:
+                self.lost_partitions += sum(not part.is_kept for part in self._owned(partitions))
         finally:
-            self.lost(partitions)
+            self._forget(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Forget partitions; see `PartitionOwner`."""
+        self.lost_partitions += len(self._owned(partitions))
+        self._forget(partitions)
+
+    def _owned(self, partitions: Sequence[Partition]) -> list[PartitionConversations]:
+        return [part for name in partitions if (part := self.partitions.get(name)) is not None]
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             part = self.partitions.pop(partition, None)
             if part is not None:
                 self.totals.add(part.following)
+                self.unkept_records += part.unkept
             self._planned.pop(partition, None)
             self._quiet_since.pop(partition, None)
 
     def _note(self, error: CheckpointError) -> None:
+        self._is_refused = error.is_usual
         if not error.is_usual:
             self._warn(str(error))
 

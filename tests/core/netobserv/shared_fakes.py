@@ -56,6 +56,7 @@ class MemorySource:
     Attributes:
         lives: How many calls succeed before the process is killed; None for all.
         fails: How many commits fail first, their outcome unknown: they were done.
+        is_fenced: Whether the partitions are given to somebody else already.
     """
 
     def __init__(self, topic: Topic) -> None:
@@ -63,6 +64,7 @@ class MemorySource:
         self.topic = topic
         self.lives: int | None = None
         self.fails = 0
+        self.is_fenced = False
         self.is_paused = False
         self._places: dict[Partition, int] = {}
         self._kept: dict[Partition, PartitionCheckpoint] = {}
@@ -103,6 +105,8 @@ class MemorySource:
 
     def keep(self, checkpoints: Mapping[Partition, PartitionCheckpoint]) -> None:
         self._live()
+        if self.is_fenced:
+            raise CheckpointError("of another generation", is_usual=True)
         self.topic.committed |= checkpoints
         self._live()
         self._fail()

@@ -108,6 +108,34 @@ def test_what_is_repeated_was_given_out_since_the_last_checkpoint() -> None:
     assert len(sink.records) == 5  # four flow logs and a new connection
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_others_may_repeat_is_counted(is_told: bool) -> None:
+    """A lost session shows in `lost`, or not before a checkpoint is refused."""
+    topic, sink, now = Topic(2), MemorySink(), [0.0]
+    source = MemorySource(topic)
+    shared = instance(source, sink, now, checkpoint_seconds=10.0)
+    source.assign(FIRST, SECOND)
+    topic.send(BEGIN_MS, 1)
+    topic.send(BEGIN_MS, 2)
+    now[0] = 10.0
+    shared.step(0)
+    topic.send(BEGIN_MS, 2)
+    shared.step(0)
+    if is_told:
+        shared.lost([FIRST])
+    else:
+        source.is_fenced = True
+        source.revoke(FIRST)
+    assert (shared.lost_partitions, shared.unkept_records) == (1, 1)
+    heir = MemorySource(topic)
+    again = instance(heir, sink, now)
+    heir.assign(FIRST)
+    again.step(0)
+    assert sink.repeated == shared.unkept_records
+    heir.revoke(FIRST)
+    assert (again.lost_partitions, again.unkept_records) == (0, 0)
+
+
 def test_no_checkpoint_before_the_output_is_acknowledged() -> None:
     topic, sink, now = Topic(1), MemorySink(), [0.0]
     sink.settles = False
@@ -121,6 +149,7 @@ def test_no_checkpoint_before_the_output_is_acknowledged() -> None:
     source.revoke(FIRST)
     assert not topic.committed
     assert not shared.partitions
+    assert (shared.lost_partitions, shared.unkept_records) == (0, len(sink.records))
 
 
 def test_a_full_sink_stops_the_intake() -> None:

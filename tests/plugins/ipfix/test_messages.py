@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 from tests.plugins.ipfix.decoding import Collecting
 from trireme_collector import ActionType, Direction, EndPoint, FlowRecord
@@ -90,6 +92,43 @@ def test_what_is_not_known_is_not_there() -> None:
     assert not icmp.keys() & {1, 2, 7, 8, 11, 12, 82, 148, 152, 153}
     assert numbers(empty) == {4: 0}
     assert collecting.templates == 3
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "code", "element", "value"),
+    [
+        (1, 8, 0, 32, 0x0800),
+        (1, 3, 13, 32, 0x030D),
+        (1, 0, 0, 32, 0),
+        (58, 128, 0, 139, 0x8000),
+        (58, 255, 255, 139, 0xFFFF),
+    ],
+)
+def test_what_icmp_said(protocol: int, kind: int, code: int, element: int, value: int) -> None:
+    flow = FlowRecord(
+        l4_protocol=protocol,
+        icmp_type=kind,
+        icmp_code=code,
+        source_packets=1,
+        destination_packets=1,
+    )
+    collecting, _ = export([rows_of(flow)])
+    there, back = map(numbers, collecting.records)
+    assert there[element] == value
+    assert not back.keys() & {32, 139}
+    assert not there.keys() & ({32, 139} - {element})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "code"),
+    [(1, 8, UNSET), (1, UNSET, 0), (1, 256, 0), (58, 1, -1), (6, 8, 0)],
+)
+def test_what_no_icmp_can_say_is_not_there(
+    protocol: int, kind: int | UnsetType, code: int | UnsetType
+) -> None:
+    flow = FlowRecord(l4_protocol=protocol, icmp_type=kind, icmp_code=code)
+    collecting, _ = export([rows_of(flow)])
+    assert not collecting.records[0].keys() & {32, 139}
 
 
 def test_a_message_to_the_byte() -> None:

@@ -154,7 +154,11 @@ def test_what_exceeds_a_burst_is_divided_until_it_fits(
 def test_refused_credentials_pause(loki: LokiReceiver, make: Callable[..., LokiCollector]) -> None:
     collector = make(loki.url)
     loki.script = [(401, {}, b"no org id")]
-    with pytest.raises(RefusedCredentialsError, match="no org id"):
+    with pytest.raises(RefusedCredentialsError, match="no org id; set tenant: this Loki") as caught:
+        collector.deliver(flows(10))
+    assert "password" not in str(caught.value)
+    loki.script = [(401, {}, b"unauthorized")]
+    with pytest.raises(RefusedCredentialsError, match="the token, the password or the certificate"):
         collector.deliver(flows(10))
 
 
