@@ -29,7 +29,7 @@ from trireme_collector.netobserv.sources import load_shared_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trireme_collector.netobserv import Enricher, Numbers, Profile
+    from trireme_collector.netobserv import Enricher, Numbers, Profile, UnknownFields
     from trireme_collector.netobserv.sharing import RecordSink, SharedSource
 
 __all__ = ["DEFAULT_MAX_SHARED", "LINES", "Rules", "SharedJob", "follow_shared", "read_clock"]
@@ -51,7 +51,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         numbers: With which types numbers got in.
         max_conversations: How many conversations of a partition are kept.
         by_time: Whether the flow logs drive the clock, instead of the times of their messages.
-        drops_unknown: Whether fields that the format does not know are dropped.
+        unknown_fields: What becomes of fields that the format does not know; if nothing is said,
+            they are kept, and not counted.
     """
 
     config: Mapping[str, object]
@@ -59,7 +60,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     numbers: Numbers
     max_conversations: int
     by_time: bool
-    drops_unknown: bool
+    unknown_fields: UnknownFields | None
 
     def fit(self, values: str) -> str:
         """Tell these rules from all others."""
@@ -169,7 +170,7 @@ def _sink(job: SharedJob) -> RecordSink:
 def _maker(
     rules: Rules, source: SharedSource, enricher: Enricher | None
 ) -> Callable[[], Following]:
-    checks = enricher is not None or rules.drops_unknown
+    checks = enricher is not None or rules.unknown_fields is not None
 
     def make() -> Following:
         tracker = Tracker.from_config(
@@ -178,7 +179,7 @@ def _maker(
             numbers=rules.numbers,
             max_conversations=rules.max_conversations,
         )
-        reader = FlowReader(unknown_fields="drop" if rules.drops_unknown else "keep")
+        reader = FlowReader(unknown_fields=rules.unknown_fields or "keep")
         is_native = source.values == "native"
         stream = ConversationStream(
             tracker,
@@ -250,9 +251,18 @@ def _summarize(
         "unkept_records": shared.unkept_records,
     }
     if as_json:
-        fields: dict[str, object] = {**counts, "metrics": dict(sorted(totals.metrics.items()))}
+        fields: dict[str, object] = {
+            **counts,
+            "metrics": dict(sorted(totals.metrics.items())),
+            "wrong_fields": dict(totals.wrong),
+            "unknown_fields": dict(totals.unknown),
+        }
         print_json({"summary": fields}, err=True, indent=False)
         return
+    counts |= {
+        "fields_of_a_wrong_type": totals.wrong.total(),
+        "unknown_fields": totals.unknown.total(),
+    }
     notes = [
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in counts.items()

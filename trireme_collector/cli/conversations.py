@@ -12,7 +12,13 @@ from trireme_collector.cli.output import json_option, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trireme_collector.netobserv import ConversationStream, Enricher, FlowReader, Tracker
+    from trireme_collector.netobserv import (
+        ConversationStream,
+        Enricher,
+        FlowReader,
+        Tracker,
+        UnknownFields,
+    )
 
 __all__ = ["conversations"]
 
@@ -76,9 +82,8 @@ _TICK_SECONDS = 1.0
 @click.option(
     "--unknown-fields",
     type=click.Choice(["keep", "drop"]),
-    default="keep",
-    show_default=True,
-    help="What becomes of fields that the format does not know.",
+    help="What becomes of fields that the format does not know; they are kept if nothing is said,"
+    " but not counted.",
 )
 @click.option(
     "--max-conversations",
@@ -148,7 +153,7 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
     record_types: str | None,
     clock: str,
     enrichment: str | None,
-    unknown_fields: str,
+    unknown_fields: UnknownFields | None,
     max_conversations: int | None,
     output: str,
     *,
@@ -193,7 +198,7 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
             numbers="json" if numbers == "json" else "agent",
             max_conversations=max_conversations or DEFAULT_MAX_SHARED,
             by_time=read_clock(clock),
-            drops_unknown=unknown_fields == "drop",
+            unknown_fields=unknown_fields,
         )
         job = SharedJob(
             kind=kind,
@@ -216,9 +221,8 @@ def conversations(  # noqa: PLR0913, PLR0917  one argument per option is how cli
         raise click.UsageError(msg)
     paths = inputs or (STANDARD_INPUT,)
     tracker = _tracker(config, profile, numbers, max_conversations)
-    enricher = read_enricher(enrichment) if enrichment else None
-    checks = enricher is not None or unknown_fields == "drop" or kind == _RECORDS
-    reader = FlowReader(unknown_fields="drop" if unknown_fields == "drop" else "keep")
+    checks = enricher is not None or unknown_fields is not None or kind == _RECORDS
+    reader = FlowReader(unknown_fields=unknown_fields or "keep")
     by_time = clock == "flows" or (clock == "auto" and STANDARD_INPUT not in paths)
     stream = ConversationStream(
         tracker,

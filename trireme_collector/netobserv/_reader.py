@@ -13,7 +13,7 @@ from trireme_collector.netobserv._go_values import float_of, integral
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_MAX_LINE_BYTES", "FlowReader", "UnknownFields"]
+__all__ = ["DEFAULT_MAX_LINE_BYTES", "FlowReader", "UnknownFields", "add_counts"]
 
 UnknownFields: TypeAlias = Literal["keep", "drop"]
 """What becomes of fields that the format does not know."""
@@ -124,9 +124,14 @@ class FlowReader:
         return kept
 
     def _count(self, counter: Counter[str], name: str) -> None:
-        if name not in counter and len(counter) >= _MAX_COUNTED_NAMES:
-            name = _OTHERS
-        counter[name] += 1
+        add_counts(counter, {name: 1})
+
+
+def add_counts(counter: Counter[str], more: Mapping[str, int]) -> None:
+    """Add counts by name to others; names beyond the first 256 are counted together."""
+    for name, count in more.items():
+        is_new = name not in counter and len(counter) >= _MAX_COUNTED_NAMES
+        counter[_OTHERS if is_new else name] += count
 
 
 def _is_deep(value: object) -> bool:

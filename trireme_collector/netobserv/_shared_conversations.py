@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trireme_collector.errors import ConfigError
 from trireme_collector.netobserv._partition import PartitionConversations
+from trireme_collector.netobserv._reader import add_counts
 from trireme_collector.netobserv.sharing import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Totals:
         records: How many records were given out.
         broken: How many values were no flow log.
         metrics: The counters of the trackers.
+        wrong: Fields with a value of a wrong type, by name, where flow logs are checked.
+        unknown: Fields that the format does not know, likewise.
     """
 
     def __init__(self) -> None:
         """Start at nothing."""
         self.flows = self.records = self.broken = 0
         self.metrics: Counter[str] = Counter()
+        self.wrong: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
 
     def add(self, following: Following) -> None:
         """Add what was counted for a partition that goes elsewhere, live conversations not."""
@@ -53,6 +58,9 @@ class Totals:
         self.flows += stream.flows
         self.records += stream.records
         self.broken += stream.broken + (following.reader.broken if following.reader else 0)
+        if (reader := following.reader or stream.reader) is not None:
+            add_counts(self.wrong, reader.wrong)
+            add_counts(self.unknown, reader.unknown)
         for name, count in following.tracker.metrics().items():
             if not name.startswith(_GAUGE):
                 self.metrics[name] += count

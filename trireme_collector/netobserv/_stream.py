@@ -30,6 +30,7 @@ class ConversationStream:
         flows: How many flow logs were read.
         records: How many records were given out.
         clock: The clock of the flow logs.
+        reader: What checks lines; None if nothing does.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ConversationStream:
         self.lines = self.flows = self.records = 0
         self._tracker = tracker
         self._by_time = by_time
-        self._reader = reader
+        self.reader = reader
         self._enricher = enricher
         self._line_tracker = LineTracker(tracker)
         self.clock = self._line_tracker.clock
@@ -60,7 +61,7 @@ class ConversationStream:
     @property
     def broken(self) -> int:
         """How many lines were no flow log."""
-        return self._line_tracker.broken + (self._reader.broken if self._reader else 0)
+        return self._line_tracker.broken + (self.reader.broken if self.reader else 0)
 
     def set_clock(self, now_ms: int) -> None:
         """Set the clock, as to go on where another stream stopped; nothing is given out."""
@@ -83,8 +84,8 @@ class ConversationStream:
             Records as JSON, without line ends.
         """
         self.lines += len(lines)
-        if self._reader is not None:
-            read = self._reader.read
+        if self.reader is not None:
+            read = self.reader.read
             flows = [flow for line in lines if line and (flow := read(line)) is not None]
             return self.take(flows, now_ms)
         if self._enricher is not None:

@@ -168,6 +168,31 @@ def test_counting_what_was_wrong(capfd: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("words", "mood", "counted"),
+    [
+        ((), {"Mood": 1}, None),
+        (("--unknown-fields", "keep"), {"Mood": 1}, {"Mood": 1}),
+        (("--unknown-fields", "drop"), {}, {"Mood": 1}),
+    ],
+)
+def test_unknown_fields_of_flow_logs(
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+    mood: dict[str, int],
+    counted: dict[str, int] | None,
+) -> None:
+    path = tmp_path / "x"
+    path.write_text(json.dumps({**FLOWS[0], "Mood": 1, "Dscp": []}) + "\n", encoding="utf-8")
+    words = ("conversations", "--records", "flowLog", "--json", *words, str(path))
+    _, (record,), said = run(capfd, *words)
+    assert {name: record[name] for name in record if name == "Mood"} == mood
+    summary = json.loads(said)["summary"]
+    assert summary.get("unknown_fields") == counted
+    assert summary.get("wrong_fields") == (counted and {"Dscp": 1})
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["--group", "g", "--from", "pcap", "t"], ExitCode.USAGE, "can be shared"),

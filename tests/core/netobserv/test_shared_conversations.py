@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.netobserv.flows import config
 from tests.core.netobserv.shared_fakes import Killed, MemorySink, MemorySource, Topic, instance
 from trireme_collector import ConfigError
+from trireme_collector.netobserv import (
+    ConversationStream,
+    FlowReader,
+    Following,
+    SharedConversations,
+    Tracker,
+)
 from trireme_collector.netobserv.sharing import Partition, PartitionCheckpoint
 
 FIRST, SECOND = Partition("flows", 0), Partition("flows", 1)
@@ -230,6 +238,29 @@ def test_totals_of_partitions_that_went_elsewhere() -> None:
     shared.close()
     assert shared.totals.records == len(sink.records) == 4
     assert shared.totals.metrics["conntrack_output_records|type=flowLog"] == 2
+
+
+def test_what_is_unknown_is_counted_over_all_partitions() -> None:
+    topic, sink = Topic(2), MemorySink()
+    source = MemorySource(topic)
+
+    def make() -> Following:
+        tracker = Tracker.from_config(config())
+        reader = FlowReader(unknown_fields="drop")
+        stream = ConversationStream(tracker, by_time=False, reader=reader)
+        return Following(tracker, stream, stream.take_lines, by_time=False)
+
+    shared = SharedConversations(source, sink, make, fit="test", warn=str)
+    shared.start()
+    source.assign(FIRST, SECOND)
+    for host in (1, 2, 4):
+        topic.send(BEGIN_MS, host, Mood="good", Dscp=[])
+    shared.step(0)
+    shared.close()
+    assert shared.totals.unknown == {"Mood": 3}
+    assert shared.totals.wrong == {"Dscp": 3}
+    assert shared.totals.broken == 0
+    assert not any(b"Mood" in line or b"Dscp" in line for line in sink.records.values())
 
 
 def test_lines_in_lines() -> None:
