@@ -562,7 +562,10 @@ def test_the_older_rules_of_the_kernel_do_the_same(
     assert "TRIREME-KEEP" in lab.server.run(["iptables-legacy-save"])
     talk = Talk(lab, version, SECOND)
     assert talk.works() == (True, True)
-    assert accountant.engine.counters["packets"] == 1
+    judged = accountant.engine.counters["packets"]
+    assert judged >= 1  # a SYN that was repeated is judged again
+    assert talk.works() == (True, True)
+    assert accountant.engine.counters["packets"] == judged
     accountant.enforce(POLICY)
     assert wait_for(lambda: accountant.engine.counters["connections_revoked"] == 1)
     assert talk.works() == (False, False)

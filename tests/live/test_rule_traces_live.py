@@ -46,5 +46,5 @@ def test_the_way_of_a_connection_is_told(place: Place, layout: str) -> None:
     assert any("filter:TRIREME-IN:rule:" in line and "VERDICT=QUEUE" in line for line in lines)
     assert wait_for(lambda: "TRACE" not in place.lab.server.run(["iptables-save", "-t", "raw"]), 5)
     code, _, err = ask(place, "ctl", "trace", "--iptables")
-    assert code == ExitCode.CONFIG
-    assert "every packet" in err
+    assert code == ExitCode.USAGE
+    assert "name a source, a destination or a port" in err
