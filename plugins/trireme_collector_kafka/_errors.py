@@ -29,6 +29,7 @@ _NOT_ALLOWED = {
     33: "the brokers do not speak this sasl_mechanism",
     34: "the brokers want another sasl_mechanism, or none",
     29: "this user may not write to the topic",
+    30: "this user may not commit offsets of the group",
     31: "this user may not produce idempotently to the cluster",
     53: "this user may not produce idempotently to the cluster",
 }
@@ -46,10 +47,15 @@ _REMEDIES = {
     -188: "create it, or let this user describe it",
     3: "create it, or let this user describe it",
     29: "give it the right WRITE",
+    30: "give it the right READ on the group",
     31: "give it the right WRITE on the topic, or IDEMPOTENT_WRITE on the cluster",
     10: "see max_message_bytes, and max.message.bytes of the topic",
     76: "set another compression",
 }
+
+
+_AUTHENTICATION, _UNSUPPORTED_MECHANISM = -169, 33
+_NO_MECHANISM = "Unsupported SASL mechanism"
 
 
 class KafkaFault(Protocol):
@@ -94,6 +100,8 @@ def explain(fault: KafkaFault, *, tls: bool) -> str:
         return "the name of a broker cannot be resolved; check brokers"
     if code == _SSL:
         return f"TLS failed ({said}); check ca_file, the certificates of both sides and the clocks"
+    if code == _AUTHENTICATION and _NO_MECHANISM in said:
+        code = _UNSUPPORTED_MECHANISM  # the library takes it for a wrong password
     meaning = _MISSING.get(code) or _NOT_ALLOWED.get(code) or _REFUSED.get(code)
     if meaning is None:
         return f"the brokers or the library report: {said} (error {code})"

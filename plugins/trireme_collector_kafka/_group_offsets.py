@@ -10,6 +10,7 @@ import msgspec
 from trireme_collector import ConfigError
 from trireme_collector.netobserv.sharing import CheckpointError, SourceError
 from trireme_collector_kafka._clients import group_says, own_text
+from trireme_collector_kafka._errors import explain
 from trireme_collector_kafka._state_log import StateReference
 
 if TYPE_CHECKING:
@@ -117,5 +118,6 @@ class GroupOffsets:
                 break
             time.sleep(_COMMIT_SECONDS * attempt)
         if faults:
-            text = f"offsets of the group {self._group!r} cannot be committed: {faults[0].str()}"
+            said = explain(faults[0], tls=True)
+            text = f"offsets of the group {self._group!r} cannot be committed: {said}"
             raise CheckpointError(text, is_usual=faults[0].code() in _BETWEEN_OWNERS)

@@ -10,6 +10,7 @@ import msgspec
 
 from trireme_collector.netobserv.sharing import CheckpointError
 from trireme_collector_kafka._clients import Silence, own_text
+from trireme_collector_kafka._errors import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import confluent_kafka
 
     from trireme_collector.netobserv.sharing import Partition
+    from trireme_collector_kafka._errors import KafkaFault
 
 __all__ = ["StateLog", "StateReference"]
 
@@ -57,12 +59,12 @@ class _Report:
         self.fault: str | None = "no acknowledgement came"
         self.offset = -1
 
-    def settle(self, fault: object, message: confluent_kafka.Message) -> None:
+    def settle(self, fault: KafkaFault | None, message: confluent_kafka.Message) -> None:
         """Take the report of its delivery."""
         if fault is None:
             self.fault, self.offset = None, message.offset() or 0
         else:
-            self.fault = str(fault)
+            self.fault = explain(fault, tls=True)
 
 
 class StateLog:
@@ -138,6 +140,8 @@ class StateLog:
         self._flush()
         faults = [r.fault for listed in reports.values() for r in listed if r.fault is not None]
         if faults:
+            # Asking for the topic tells the library that rights may have been given since.
+            self._partitions = 0
             msg = (
                 f"live conversations cannot be kept in the topic {self._topic!r}: {faults[0]};"
                 " they are tried again"
@@ -182,7 +186,8 @@ class StateLog:
             consumer.assign([place])
             limit = time.monotonic() + self._timeout_seconds
             while len(found) < len(wanted):
-                messages = consumer.consume(64, _POLL_SECONDS)
+                # It waits for as many as it is asked for, and more may never come.
+                messages = consumer.consume(len(wanted) - len(found), _POLL_SECONDS)
                 for message in messages:
                     fault = message.error()
                     if fault is None:

@@ -11,6 +11,7 @@ import trustme
 from structlog.testing import capture_logs
 
 from tests.plugins.kafka.mock_cluster import MockCluster
+from tests.plugins.kafka.scram import ScramServer
 from tests.plugins.kafka.test_faults import flows, numbers
 from tests.plugins.kafka.tls_proxy import Proxy
 from trireme_collector import ConfigError, RefusedCredentialsError, RetryableDeliveryError
@@ -37,8 +38,9 @@ class Secured:
         *,
         context: ssl.SSLContext | None = None,
         check: Callable[[str, str], bool] | None = None,
+        scram: Callable[[], ScramServer] | None = None,
     ) -> list[str]:
-        proxy = Proxy(self.direct, context=context, check=check)
+        proxy = Proxy(self.direct, context=context, check=check, scram=scram)
         self.proxies.append(proxy)
         self.cluster.advertise(1, proxy.port)
         return [f"127.0.0.1:{proxy.port}"]
@@ -172,6 +174,33 @@ def test_a_user_logs_in(
     assert PASSWORD not in str(logs)
     collector.deliver(flows(5))
     assert secured.received() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_user_logs_in_without_sending_the_password(
+    mechanism: str, secured: Secured, password_file: Path, make: Callable[..., KafkaCollector]
+) -> None:
+    brokers = secured.behind(scram=lambda: ScramServer(mechanism, "u", PASSWORD))
+    secret = {"user": "u", "password_file": str(password_file)}
+    make(brokers, sasl_mechanism=mechanism, **secret).deliver(flows(5))
+    assert set(secured.proxies[0].logins) == {"u"}
+    assert secured.received() == [1, 2, 3, 4, 5]
+    brokers = secured.behind(scram=lambda: ScramServer(mechanism, "u", "another"))
+    refused = make(brokers, sasl_mechanism=mechanism, **secret)
+    with pytest.raises(RefusedCredentialsError, match="do not accept the user") as caught:
+        refused.deliver(flows(5))
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_mechanism_that_brokers_do_not_speak_is_told(
+    secured: Secured, password_file: Path, make: Callable[..., KafkaCollector]
+) -> None:
+    brokers = secured.behind(check=lambda _user, _password: True)
+    collector = make(
+        brokers, sasl_mechanism="SCRAM-SHA-256", user="u", password_file=str(password_file)
+    )
+    with pytest.raises(RefusedCredentialsError, match=r"do not speak this sasl_mechanism .*PLAIN"):
+        collector.deliver(flows(5))
 
 
 def test_a_wrong_password_pauses_and_a_mended_one_works(

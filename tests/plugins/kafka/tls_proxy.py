@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from tests.plugins.kafka.scram import ScramServer
+
 __all__ = ["Proxy"]
 
 _API_VERSIONS, _HANDSHAKE, _AUTHENTICATE = 18, 17, 36
-_DENIED = 58
+_DENIED, _NO_SUCH_MECHANISM = 58, 33
 
 
 class Proxy:
@@ -27,7 +29,8 @@ class Proxy:
     Args:
         broker: Where the broker is, ``host:port``.
         context: TLS, if it is to be spoken.
-        check: Says whether a user and password will do; None for a broker that asks for none.
+        check: Says whether a user and password will do, with PLAIN.
+        scram: Makes what asks for a password with SCRAM. Without it and ``check``, nobody is asked.
     """
 
     def __init__(
@@ -36,11 +39,14 @@ class Proxy:
         *,
         context: ssl.SSLContext | None = None,
         check: Callable[[str, str], bool] | None = None,
+        scram: Callable[[], ScramServer] | None = None,
     ) -> None:
         host, _, port = broker.rpartition(":")
         self._broker = (host, int(port))
         self._context = context
         self._check = check
+        self._scram = scram
+        self._asks = check is not None or scram is not None
         self.logins: list[str] = []
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -82,7 +88,8 @@ class Proxy:
                 self._open.add(client)
             with client, socket.create_connection(self._broker) as broker:
                 self._open.add(broker)
-                while self._exchange(client, broker):
+                scram = self._scram() if self._scram else None
+                while self._exchange(client, broker, scram):
                     pass
                 self._open.discard(broker)
         except (OSError, struct.error):
@@ -90,33 +97,44 @@ class Proxy:
         finally:
             self._open -= {plain, client}
 
-    def _exchange(self, client: socket.socket, broker: socket.socket) -> bool:
+    def _exchange(
+        self, client: socket.socket, broker: socket.socket, scram: ScramServer | None
+    ) -> bool:
         """Pass on one request and its answer; the client waits for each on its side."""
         request = _receive(client)
         if request is None:
             return False
         key, _version, correlation = struct.unpack_from(">hhi", request)
-        if self._check is not None and key == _HANDSHAKE:
-            body = struct.pack(">hi", 0, 1) + _text("PLAIN")
+        if self._asks and key == _HANDSHAKE:
+            wanted = scram.mechanism if scram else "PLAIN"
+            error = 0 if _texts(request)[0].decode() == wanted else _NO_SUCH_MECHANISM
+            body = struct.pack(">hi", error, 1) + _text(wanted)
             return _send(client, struct.pack(">i", correlation) + body)
-        if self._check is not None and key == _AUTHENTICATE:
-            return self._log_in(client, request, correlation)
+        if self._asks and key == _AUTHENTICATE:
+            return self._log_in(client, request, correlation, scram)
         _send(broker, request)
         answer = _receive(broker)
         if answer is None:
             return False
-        if self._check is not None and key == _API_VERSIONS:
+        if self._asks and key == _API_VERSIONS:
             answer = _with_sasl(answer)
         return _send(client, answer)
 
-    def _log_in(self, client: socket.socket, request: bytes, correlation: int) -> bool:
-        assert self._check is not None
+    def _log_in(
+        self, client: socket.socket, request: bytes, correlation: int, scram: ScramServer | None
+    ) -> bool:
         (client_id,) = struct.unpack_from(">h", request, 8)
-        start = 10 + client_id + 4
-        _, user, password = request[start:].decode().split("\0")
+        said = request[10 + client_id + 4 :].decode()
+        if scram is not None:
+            answer = scram.answer(said)
+            user = scram.user
+        else:
+            assert self._check is not None
+            _, user, password = said.split("\0")
+            answer = "" if self._check(user, password) else None
         self.logins.append(user)
-        if self._check(user, password):
-            body = struct.pack(">hhi", 0, -1, 0)
+        if answer is not None:
+            body = struct.pack(">hhi", 0, -1, len(answer)) + answer.encode()
         else:
             body = struct.pack(">h", _DENIED) + _text("Authentication failed") + bytes(4)
         return _send(client, struct.pack(">i", correlation) + body)
@@ -129,6 +147,16 @@ def _with_sasl(answer: bytes) -> bytes:
         return answer  # the client asks again with version 0
     more = struct.pack(">hhh", _HANDSHAKE, 0, 1) + struct.pack(">hhh", _AUTHENTICATE, 0, 0)
     return struct.pack(">ihi", correlation, error, count + 2) + answer[10:] + more
+
+
+def _texts(request: bytes) -> list[bytes]:
+    """Give the texts behind the id of the client, which is one itself."""
+    found, place = [], 8
+    while place < len(request):
+        (length,) = struct.unpack_from(">h", request, place)
+        found.append(request[place + 2 : place + 2 + length])
+        place += 2 + length
+    return found[1:]
 
 
 def _text(text: str) -> bytes:

@@ -118,6 +118,19 @@ def test_a_flow_log_by_the_names_of_netobserv() -> None:
     assert log_form("netobserv")(PacketReport(packet_id=1)) == []
 
 
+@pytest.mark.parametrize(("protocol", "kind", "code"), [(1, 8, 0), (1, 0, 0), (58, 1, 4)])
+def test_what_icmp_said(protocol: int, kind: int, code: int) -> None:
+    flow = FlowRecord(l4_protocol=protocol, icmp_type=kind, icmp_code=code)
+    (log,) = log_form("json")(flow)
+    assert log.attributes["trireme.icmp_type"] == kind
+    assert log.attributes["trireme.icmp_code"] == code
+    (log,) = log_form("netobserv")(flow)
+    assert (log.attributes["IcmpType"], log.attributes["IcmpCode"]) == (kind, code)
+    for layout in ("json", "netobserv"):
+        (log,) = log_form(layout)(FlowRecord(l4_protocol=protocol))
+        assert not any("icmp_" in name or "Icmp" in name for name in log.attributes)
+
+
 def test_a_request_to_the_byte() -> None:
     log = Log(1, False, "{}", {"n": 7})
     expected = (
