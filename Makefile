@@ -22,10 +22,10 @@ demo: $(STAMPS)/venv  ## Watch real packets being judged and reported (no config
 	@$(BIN)/trireme-collector demo
 
 test: $(STAMPS)/venv $(STAMPS)/needs  ## Run everything that needs no kernel: unit tests on each Python, wheel, lint, types, docs.
-	@rm -f .tox/*/report.xml
+	@rm -f .tox/*/report*.xml
 	@status=0; \
 	$(TOX) run-parallel --parallel auto --parallel-no-spinner || status=$$?; \
-	$(BIN)/python .ci/summary.py --status $$status .tox/*/report.xml
+	$(BIN)/python .ci/summary.py --status $$status .tox/*/report*.xml
 
 live: $(STAMPS)/venv $(STAMPS)/live  ## Run the tests against the real kernel, in network namespaces (needs root).
 	@$(TOX) run -e live

@@ -70,3 +70,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = set(map(id, left_out))
         items[:] = [item for item in items if id(item) not in gone]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Let a half of the live tests be empty when only tests of the other half are named."""
+    if (
+        exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+        and "patient" in session.config.option.markexpr
+    ):
+        session.exitstatus = pytest.ExitCode.OK

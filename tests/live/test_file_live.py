@@ -14,7 +14,7 @@ import pytest
 from trireme_collector import DeliveryConfig, PacketReport, Pipeline
 from trireme_collector_file import FileCollector, FileOptions
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 RESUMED_SECONDS = 5.0
 

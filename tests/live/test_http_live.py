@@ -34,7 +34,7 @@ from trireme_collector_http import HttpCollector, HttpOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 DEADLINE_SECONDS = 30.0
 CONFIGURATION = """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster", "fragile"]
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 _OFFSET_COMMIT = 8
 _NOT_COORDINATOR, _COORDINATOR_LOADING, _REBALANCE = 16, 14, 27

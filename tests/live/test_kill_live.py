@@ -29,7 +29,7 @@ from trireme_collector.delivery.spool.crash_points import EXIT_CODE, CrashPoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 KILLS = int(os.environ.get("KILLS", "200"))
 LONGEST_LIFE_SECONDS = 0.9

@@ -20,7 +20,7 @@ from tests.plugins.kafka.mock_cluster import MockCluster
 from tests.plugins.kafka.topics import read
 from tests.plugins.loki.receiver import LokiReceiver
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 KILLS = int(os.environ.get("PUSH_KILLS", "15"))
 LONGEST_LIFE_SECONDS = 1.5

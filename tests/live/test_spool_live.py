@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["place"]
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 FLOWS = 40
 ROOT = Path(__file__).parents[2]

@@ -29,7 +29,7 @@ from trireme_collector_syslog import SyslogCollector, SyslogOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 COUNT = int(os.environ.get("SYSLOG_RECORDS", "10000"))
 BATCH = 200
