@@ -272,17 +272,14 @@ def _outputs(
     reader: FlowReader,
 ) -> Iterator[list[bytes]]:
     """Give what is to be written, piece by piece."""
-    import time
-
     from trireme_collector.cli._flow_inputs import native_flows
     from trireme_collector.cli._line_source import LineSource
     from trireme_collector.cli._progress import Progress
     from trireme_collector.netobserv import DEFAULT_MAX_LINE_BYTES
+    from trireme_collector.netobserv._flow_clock import steady_clock
     from trireme_collector.netobserv.sources import load_flow_source
 
-    def now_ms() -> int:
-        return time.time_ns() // 1_000_000
-
+    now_ms = steady_clock()
     if kind not in (_LINES, _RECORDS):
         source = load_flow_source(kind)
         for path in paths:

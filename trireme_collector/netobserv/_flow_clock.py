@@ -1,8 +1,14 @@
-"""A clock that flow logs themselves drive."""
+"""Clocks for conversations: one that flow logs themselves drive, and one that nobody sets."""
 
 from __future__ import annotations
 
-__all__ = ["FlowClock"]
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FlowClock", "steady_clock"]
 
 # Ends and heartbeats are looked for once in so much time of the flow logs.
 _STEP_MS = 1_000
@@ -32,3 +38,15 @@ class FlowClock:
         """Move to the time of a flow log."""
         self.now_ms = int(time_ms)
         return self.now_ms
+
+
+def steady_clock(
+    time_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+) -> Callable[[], int]:
+    """Give a clock that begins with the time of day, in milliseconds, and never jumps.
+
+    A clock that is set forward by mistake, and back again, would end every conversation and
+    then none until it has caught up.
+    """
+    begin_ns = time_ns() - monotonic_ns()
+    return lambda: (begin_ns + monotonic_ns()) // 1_000_000

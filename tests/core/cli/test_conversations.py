@@ -167,6 +167,26 @@ def test_counting_what_was_wrong(capfd: pytest.CaptureFixture[str], tmp_path: Pa
     assert summary["unknown_fields"] == {"Mood": 1}
 
 
+@pytest.mark.parametrize("words", [(), ("--unknown-fields", "keep")])
+def test_bad_lines_cost_themselves_alone(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "x"
+    deep = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    huge = b'{"SrcAddr":"' + b"1" * 2_000_000 + b'"}'
+    wrong = json.dumps({**FLOWS[0], "Bytes": {}, "Packets": [1], "TimeFlowStartMs": True})
+    bad = [b"{", b"[]", b"null", b"\xff\xfe", deep, huge, b'{"Proto":1e999}']
+    path.write_bytes(b"\n".join([*bad, wrong.encode(), json.dumps(FLOWS[0]).encode()]) + b"\n")
+    words = ("conversations", "--records", "endConnection", "--json", *words, str(path))
+    code, (record,), said = run(capfd, *words)
+    assert (code, record["numFlowLogs"]) == (ExitCode.OK, 2)
+    assert record["Bytes"] == FLOWS[0]["Bytes"]
+    summary = json.loads(said.splitlines()[-1])["summary"]
+    assert (summary["flow_logs"], summary["broken_lines"]) == (2, len(bad))
+    errors = {name: n for name, n in summary["metrics"].items() if "field=Bytes" in name and n}
+    assert errors or summary["wrong_fields"]["Bytes"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "mood", "counted"),
     [
