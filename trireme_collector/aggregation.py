@@ -52,7 +52,7 @@ class AggregationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     window_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
-    max_keys: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 16_384
+    max_keys: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 8_192
     key: AggregationKey = AggregationKey.FULL
 
 

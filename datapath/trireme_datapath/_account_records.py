@@ -69,7 +69,7 @@ def account_summary(flow: Flow, phase: FlowPhase, now_ns: int) -> FlowRecord:
     record = account_record(ruling, phase, row, NOTHING, now_ns)
     if account is not None or phase is FlowPhase.EVICTED:
         return record
-    # The kernel never told of it: all its packets came to the engine.
+    # Nothing was reported of it: what is known is what came to the engine.
     return structs.replace(
         record,
         packets=flow.packets,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Strangers"]
 
-_MAX_RULINGS: Final = 16_384
+_MAX_RULINGS: Final = 4_096  # all are forgotten at once, in about a millisecond
 
 
 class Strangers:

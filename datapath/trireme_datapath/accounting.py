@@ -38,8 +38,7 @@ __all__ = ["AccountLimits", "ConnectionAccount"]
 
 _SECOND: Final = 1_000_000_000
 _PATIENCE_NS: Final = 600 * _SECOND  # a list of all connections comes far more often
-_TIME_WAIT: Final = 7  # of the kernel's TCP states this and the next: both sides are done
-_CLOSE: Final = 8
+_DONE: Final = frozenset({7, 8})  # TIME_WAIT and CLOSE of the kernel: both sides are done
 _TCP: Final = 6
 
 
@@ -170,8 +169,7 @@ class ConnectionAccount:
         """
         revoked: list[int] = []
         find = self._flows.find
-        revision = self._core.revision
-        judged = (revision, ~revision)
+        judged = (self._core.revision, ~self._core.revision)
         for index, row in enumerate(rows):
             key = row[1] + row[2] + row[3] + row[4]
             flow = find(row[0], key)
@@ -272,12 +270,14 @@ class ConnectionAccount:
 
     def _note(self, flow: Flow, row: ConnectionRow, now_ns: int) -> None:
         """Report an open flow if it is time, and one whose sides are both done."""
-        account = flow.account
+        account, done = flow.account, row[0] == _TCP and row[12] in _DONE
         if account is None:
+            if not done and self._mark is not None and now_ns - row[9] < self._update_ns:
+                return  # most end before there is anything to remember of them
             account = flow.account = FlowAccount(
                 ruling=flow.ruling, reported=NOTHING, reported_ns=row[9] or now_ns
             )
-        if row[0] == _TCP and row[12] in {_TIME_WAIT, _CLOSE}:
+        if done:
             if account.ended:
                 return
             phase, account.ended = FlowPhase.ENDED, True

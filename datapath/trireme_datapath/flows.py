@@ -72,6 +72,8 @@ TIMEOUTS_NS: Final[Mapping[int, Mapping[int, int]]] = {
 (``nf_conntrack_*_timeout``), so that both forget alike. Other protocols take 600 s."""
 
 _SWEEP_NS: Final = 15 * _SECOND  # the whole table is looked at once in this time
+_SWEPT_AT_ONCE: Final = 8_192  # some milliseconds at most, for which packets wait
+_SWEPT_SHARE: Final = 15  # or one part in so many of a larger table: what is due in a second
 _SECOND_CHANCES: Final = 8  # answered flows that may be passed over when room is needed
 _OPEN: Final = int(FlowState.OPEN)
 _GONE: Final = -1  # the protocol of a flow that left the table but not yet the order
@@ -246,10 +248,12 @@ class FlowTable:
             flow.state = FlowState.OPEN
 
     def remove(self, flow: Flow) -> None:
-        """Forget a flow that ended, so that its keys are free."""
+        """Forget a flow that ended, so that its keys are free; it is of no use afterwards."""
         self._unlink(flow)
         flow.protocol = _GONE
         self._gone += 1
+        # It stays in the order until its turn comes; what it was made of does not.
+        del flow.ruling, flow.key
 
     def find(self, protocol: int, key: bytes) -> Flow | None:
         """Find the flow that a client opened with this key, whatever zone it is in."""
@@ -271,6 +275,10 @@ class FlowTable:
         if not share and order:  # a few flows get their turn when enough time has passed
             return
         self._swept_ns = now_ns
+        most = max(_SWEPT_AT_ONCE, len(order) // _SWEPT_SHARE)
+        if share > most:  # the next calls look at the rest
+            self._swept_ns -= min(elapsed, _SWEEP_NS) * (share - most) // share
+            share = most
         for _ in range(share):
             flow = order.popleft()
             if flow.protocol == _GONE:

@@ -267,6 +267,31 @@ def test_a_flow_that_made_room_is_reported_and_its_end_counts_in_full() -> None:
     assert account.told() == [("ended", 2, 200), ("ended", 3, 90)]
 
 
+def test_of_a_flow_that_was_listed_and_not_reported_nothing_is_remembered() -> None:
+    account = Account(max_flows=16)
+    account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S")
+    account.listing(row(CLIENT, SERVER, (5, 500, 5, 500)))
+    assert [flow.account for flow in account.engine.flows] == [None]
+    for port in range(2_000, 2_060):
+        account.judge(f"udp 192.0.2.1:{port} > 10.0.0.2:80")
+    assert 1_000 not in {int.from_bytes(flow.key[8:10]) for flow in account.engine.flows}
+    account.told()
+    account.end(row(CLIENT, SERVER, (12, 1_200, 5, 500)))
+    assert account.told() == [("ended", 17, 1_700)]
+
+
+def test_a_flow_without_a_known_start_is_reported_in_full_after_it_made_room() -> None:
+    account = Account(max_flows=16)
+    account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S")
+    account.listing(row(CLIENT, SERVER, (5, 500, 5, 500), start_ns=0))
+    for port in range(2_000, 2_060):
+        account.judge(f"udp 192.0.2.1:{port} > 10.0.0.2:80")
+    assert 1_000 not in {int.from_bytes(flow.key[8:10]) for flow in account.engine.flows}
+    account.told()
+    account.end(row(CLIENT, SERVER, (12, 1_200, 5, 500), start_ns=0))
+    assert account.told() == [("ended", 17, 1_700)]
+
+
 def test_a_flow_that_no_list_ever_had_ends_with_what_the_engine_saw() -> None:
     account = Account()
     for _ in range(3):
@@ -291,9 +316,24 @@ def test_flows_whose_end_was_missed_end_with_the_next_list() -> None:
     account.listing(rows[0])
     account.account.end_missed(account.now)
     account.take()
-    assert account.told() == [("ended", 0, 0)]
+    assert account.told() == [("ended", 1, 40)], "what came to the engine is known"
     assert account.engine.counters["connection_ends_missed"] == 1
     assert len(account.engine.flows) == 1
+
+
+def test_a_flow_that_was_reported_and_whose_end_was_missed_ends_without_counts() -> None:
+    account = Account()
+    for port in (1_000, 1_001):
+        account.judge(f"tcp 192.0.2.1:{port} > 10.0.0.2:80 S")
+    rows = [row(f"192.0.2.1#{port}", SERVER, (5, 500, 5, 500)) for port in (1_000, 1_001)]
+    account.wait(UPDATE_SECONDS)
+    account.listing(*rows)
+    assert account.told() == [("continued", 10, 1_000)] * 2
+    account.wait(1)
+    account.listing(rows[0])
+    account.account.end_missed(account.now)
+    account.take()
+    assert account.told() == [("ended", 0, 0)]
 
 
 @pytest.mark.parametrize("mark", [MARK, None])

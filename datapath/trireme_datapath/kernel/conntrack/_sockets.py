@@ -35,11 +35,13 @@ _SO_RCVBUFFORCE: Final = 33
 
 _SLOTS: Final = 64
 _SLOT_BYTES: Final = 768  # an event with labels and a security context stays below 500
-# What waits longer waits for the next drain: five hundred ends take three milliseconds or four, and
-# packets must not wait for more.
-_MAX_BATCHES: Final = 8
-_DATAGRAM_BYTES: Final = 65_536  # the kernel lists at most 32 KiB at a time
-_MAX_DATAGRAMS: Final = 8  # some thousand entries, a few milliseconds
+# What waits longer waits for the next drain: two hundred and fifty ends take a millisecond or two,
+# six where the flow table had to let go of their flows, and packets must not wait for more.
+_MAX_BATCHES: Final = 4
+# The kernel fills the next part of a list while it gives one, and ends what expired between its
+# entries meanwhile: small parts are short waits.
+_DATAGRAM_BYTES: Final = 8_192
+_MAX_DATAGRAMS: Final = 8  # some two hundred entries, two milliseconds
 _DELETES_AT_ONCE: Final = 256
 
 DEFAULT_EVENT_BUFFER_BYTES: Final = 33_554_432
