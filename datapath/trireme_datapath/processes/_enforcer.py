@@ -49,6 +49,7 @@ from trireme_datapath.processes._enforcer_messages import (
     TraceUnit,
 )
 from trireme_datapath.processes._messages import Failed, Ready
+from trireme_datapath.processes._moderation import Moderation
 from trireme_datapath.processes._preparation import Preparation
 from trireme_datapath.processes._privileges import Capability, die_with_parent, keep_only
 from trireme_datapath.processes._record_link import RecordSender
@@ -103,6 +104,7 @@ class Enforcer:
         self._prompt = True  # each turn takes records, so that flows in different turns are several
         self._next_turn_ns = self._next_records_ns = 0
         self._clock_watch = ClockWatch()
+        self._moderation = Moderation(0)
         self._active = self._ending = False
 
     def run(self) -> None:
@@ -116,6 +118,9 @@ class Enforcer:
             patience = _GATHER_NS / _SECOND_NS if waits else _TURN_SECONDS
             descriptors = [one for one, _ in self._epoll.poll(patience)]
             if self._engine is not None and self._active:
+                pause = self._moderation.pause
+                if pause and not self._backends.keys().isdisjoint(descriptors):
+                    time.sleep(pause)
                 self._turn(self._engine, descriptors)
             if self._channel.fileno() in descriptors:
                 self._obey()
@@ -141,6 +146,7 @@ class Enforcer:
                 self._unreported = True
                 records += backend.drain(now_ns)
         beat_ns = time.monotonic_ns()
+        self._moderation.note(engine.counters["packets"], beat_ns)
         due = beat_ns >= self._next_turn_ns
         ripe = beat_ns >= self._next_records_ns
         if due or (self._unreported and (ripe or self._prompt)):
@@ -234,6 +240,8 @@ class Enforcer:
         self._engine = Engine(
             policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
         )
+        if setup.accept_mark is not None:  # only what begins a connection is queued
+            self._moderation = Moderation(setup.gather_seconds)
         if setup.dns is not None:
             self._engine.observe_dns(setup.dns)
         if setup.connection_exceptions:

@@ -200,6 +200,7 @@ class Tree:
             connection_exceptions=settings.connection_exceptions,
             counter_report_seconds=settings.counter_report_seconds,
             opening_rate=settings.opening_rate,
+            gather_seconds=settings.gather_microseconds / 1_000_000,
         )
 
     def told(self, policy: CompiledPolicy) -> bytes:
