@@ -99,7 +99,8 @@ class Follower:
         if beginnings is None:
             self._adopt_all(self._table)
             return
-        self._account.adopt(beginnings.drain(), time.time_ns())
+        while rows := beginnings.drain():
+            self._account.adopt(rows, time.time_ns())
         missed = beginnings.overruns
         beginnings.close()
         if missed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 from trireme_collector.errors import DatapathError, PrivilegeError
 from trireme_datapath.backends._netlink_codec import MessageError
 from trireme_datapath.backends._receive_ring import ReceiveRing
+from trireme_datapath.kernel.conntrack._list_reader import ListReader, NotAskedError
 from trireme_datapath.kernel.conntrack._messages import (
     DELETE_MESSAGE,
     FLAG_DUMP_INTERRUPTED,
@@ -38,10 +39,7 @@ _SLOT_BYTES: Final = 768  # an event with labels and a security context stays be
 # What waits longer waits for the next drain: two hundred and fifty ends take a millisecond or two,
 # six where the flow table had to let go of their flows, and packets must not wait for more.
 _MAX_BATCHES: Final = 4
-# The kernel fills the next part of a list while it gives one, and ends what expired between its
-# entries meanwhile: small parts are short waits.
-_DATAGRAM_BYTES: Final = 8_192
-_MAX_DATAGRAMS: Final = 8  # some two hundred entries, two milliseconds
+_MAX_PARTS: Final = 2  # some three hundred entries of a list, a millisecond or two
 _DELETES_AT_ONCE: Final = 256
 
 DEFAULT_EVENT_BUFFER_BYTES: Final = 33_554_432
@@ -181,7 +179,7 @@ class ConnectionTable:
         """Ask through an open socket; see `open`."""
         self._socket = sock
         self._reader = RowReader(NEW_MESSAGE)
-        self._buffer = bytearray(_DATAGRAM_BYTES)
+        self._lists = ListReader(sock)
         self._sequence = 0
         self._listing = 0
         self.incomplete = 0
@@ -205,7 +203,7 @@ class ConnectionTable:
 
     def fileno(self) -> int:
         """Give the descriptor: readable when a part of the list waits."""
-        return self._socket.fileno()
+        return self._lists.fileno()
 
     @property
     def listing(self) -> bool:
@@ -220,24 +218,24 @@ class ConnectionTable:
     def begin_list(self, mark: int = 0, mask: int = 0) -> None:
         """Ask for the list of connections whose mark has these bits; of all without a mask.
 
-        Raises:
-            OSError: The kernel is short of memory for a moment, or the socket of no use any more.
+        It is asked and read in a thread: the kernel takes its time for it.
         """
         self._sequence += 1
-        self._socket.send(dump_request(self._sequence, mark, mask))
         self._listing = self._sequence
+        self._lists.ask(dump_request(self._sequence, mark, mask))
 
     def read(self) -> Listing:
         """Read what waits of the list, without waiting for more; then `listing` tells if it ended.
 
         Raises:
-            OSError: The socket is of no use any more.
+            OSError: The kernel is short of memory for a moment and gives no list, or the socket
+                is of no use any more.
         """
         listing = Listing()
-        for _ in range(_MAX_DATAGRAMS):
-            text = self._receive()
-            if not text:
-                break
+        for text in self._lists.take(_MAX_PARTS):
+            if isinstance(text, OSError):
+                self._fail(text)
+                continue
             places: list[int] = []
             try:
                 spans = list(messages(text))
@@ -249,6 +247,14 @@ class ConnectionTable:
                 self.incomplete += 1
             self._obey_controls()
         return listing
+
+    def settle(self) -> None:
+        """Read what the kernel answered to other requests, while no list is being read.
+
+        Raises:
+            OSError: The socket is of no use any more.
+        """
+        self.read()
 
     def delete(self, connections: Iterable[Connection]) -> int:
         """End connections; those that ended meanwhile are no error.
@@ -267,19 +273,14 @@ class ConnectionTable:
 
     def close(self) -> None:
         """Give the socket back."""
+        self._lists.close()
         self._socket.close()
 
-    def _receive(self) -> bytes:
-        try:
-            size = self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            self.incomplete += 1
-            return b""
-        return bytes(memoryview(self._buffer)[:size])
+    def _fail(self, error: OSError) -> None:
+        if isinstance(error, NotAskedError) or error.errno != errno.ENOBUFS:
+            self._listing = 0
+            raise error
+        self.incomplete += 1
 
     def _obey_controls(self) -> None:
         controls, self._reader.controls = self._reader.controls, []

@@ -187,6 +187,8 @@ class ConnectionTracker:
                 self._next_list_ns = now_ns
         if self.table.listing:
             self._read_list(now_ns)
+        else:
+            self.table.settle()  # else its descriptor would stay readable
         return account.take_records(now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -220,10 +222,13 @@ class ConnectionTracker:
             else:
                 self.table.begin_list(mark.accepted, mark.mask)
         except OSError as error:
-            if error.errno not in _PASSING:
-                raise
-            self._missed = self._repairs
-            self._account.counters["connection_request_errors"] += 1
+            self._note_no_list(error)
+
+    def _note_no_list(self, error: OSError) -> None:
+        if error.errno not in _PASSING:
+            raise error
+        self._missed |= self._repairs
+        self._account.counters["connection_request_errors"] += 1
 
     def _forget(self, connections: Iterable[Connection]) -> None:
         try:
@@ -237,7 +242,11 @@ class ConnectionTracker:
             self._account.counters["connections_revoked"] += gone
 
     def _read_list(self, now_ns: int) -> None:
-        listing = self.table.read()
+        try:
+            listing = self.table.read()
+        except OSError as error:
+            self._note_no_list(error)
+            return
         revoked = self._account.listed(listing.rows, now_ns)
         if revoked:
             self._forget(listing.connection(index) for index in revoked)

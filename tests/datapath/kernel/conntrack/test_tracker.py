@@ -62,6 +62,8 @@ class FakeTable(FakeEvents):
         self.deleted: list[ConnectionRow] = []
         self.begun: list[tuple[int, int]] = []
         self.failures: list[OSError] = []
+        self.refusals: list[OSError] = []
+        self.settled = 0
         self.listing = False
         self.incomplete = 0
         self.errors: dict[int, int] = {}
@@ -73,9 +75,16 @@ class FakeTable(FakeEvents):
         self.listing = True
 
     def read(self) -> FakeListing:
+        if self.refusals:
+            self.listing = False
+            raise self.refusals.pop(0)
         part = self.parts.pop(0) if self.parts else []
         self.listing = bool(self.parts)
         return FakeListing(part)
+
+    def settle(self) -> None:
+        assert not self.listing
+        self.settled += 1
 
     def delete(self, connections: Iterable[ConnectionRow]) -> int:
         found = list(connections)
@@ -187,6 +196,26 @@ def test_a_kernel_that_is_busy_is_asked_again(bench: Bench) -> None:
     assert bench.table.deleted == [secure]
     assert bench.account.settled()
     assert bench.account.engine.counters["connection_request_errors"] == 2
+
+
+def test_a_kernel_that_gives_no_list_is_asked_again(bench: Bench) -> None:
+    bench.table.refusals = [OSError(errno.ENOBUFS, "no room")]
+    bench.turn()
+    assert not bench.account.settled()
+    assert bench.account.engine.counters["connection_request_errors"] == 1
+    bench.turn(1)
+    assert bench.account.settled()
+    bench.table.refusals = [OSError(errno.EBADF, "gone")]
+    bench.account.enforce(ONLY_80)
+    with pytest.raises(OSError, match="gone"):
+        bench.turn()
+
+
+def test_what_comes_while_no_list_is_read_does_not_stay_in_the_way(bench: Bench) -> None:
+    bench.turn()
+    before = bench.table.settled
+    bench.turn(1)
+    assert bench.table.settled == before + 1
 
 
 def test_what_the_kernel_refuses_is_counted(bench: Bench) -> None:
