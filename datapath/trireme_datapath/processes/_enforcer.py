@@ -240,8 +240,7 @@ class Enforcer:
         self._engine = Engine(
             policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
         )
-        if setup.accept_mark is not None:  # only what begins a connection is queued
-            self._moderation = Moderation(setup.gather_seconds)
+        self._moderation = Moderation(setup.gather_seconds)
         if setup.dns is not None:
             self._engine.observe_dns(setup.dns)
         if setup.connection_exceptions:

@@ -135,7 +135,7 @@ class EnforcerSetup(Message, frozen=True, kw_only=True, gc=False):
         counter_report_seconds: How often counters are reported, 0 for never.
         opening_rate: How many packets of a queue for opening ones are judged in a second; 0 for any
             number.
-        gather_seconds: How long packets that begin connections may wait for others, where many do.
+        gather_seconds: How long packets may wait for others, where many come.
         told: Units that were told of beside the policy.
     """
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_datapath.agent.config import AgentConfiguration
+    from trireme_datapath.agent.config import AgentConfiguration, DatapathConfig
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.processes._enforcer_messages import FromEnforcer
     from trireme_datapath.processes._post import Enforcement
@@ -200,7 +200,7 @@ class Tree:
             connection_exceptions=settings.connection_exceptions,
             counter_report_seconds=settings.counter_report_seconds,
             opening_rate=settings.opening_rate,
-            gather_seconds=settings.gather_microseconds / 1_000_000,
+            gather_seconds=_gather_seconds(settings),
         )
 
     def told(self, policy: CompiledPolicy) -> bytes:
@@ -279,3 +279,9 @@ class Tree:
 
     def _answered(self, who: Enforcement, answer: FromEnforcer) -> None:
         self.gatherings.answer(getattr(answer, "request", 0), who, answer)
+
+
+def _gather_seconds(settings: DatapathConfig) -> float:
+    """Give how long packets may wait for others: less where connections that stand are judged."""
+    seconds = settings.gather_microseconds / 1_000_000
+    return seconds if settings.rules.mode is QueueMode.NEW else seconds / 5
