@@ -279,6 +279,8 @@ def _printer(ctx: click.Context, options: dict[str, Any], *, is_following: bool)
 
 
 def _from_server(request: FlowsRequest, options: dict[str, Any]) -> Iterator[dict[str, object]]:
+    import signal
+
     from trireme_datapath.grpc_server import parse_address, require_grpc
     from trireme_datapath.observer import FieldMask
 
@@ -302,7 +304,11 @@ def _from_server(request: FlowsRequest, options: dict[str, Any]) -> Iterator[dic
         key_file=options["key_file"],
     )
     with ObserverClient(address, tls) as client:
-        yield from client.flows(request, mask=mask)
+        before = signal.signal(signal.SIGINT, lambda *_: client.interrupt())
+        try:
+            yield from client.flows(request, mask=mask)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _lines(path: str) -> Iterator[bytes]:

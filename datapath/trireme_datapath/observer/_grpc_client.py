@@ -63,6 +63,8 @@ class ObserverClient:
     def __init__(self, address: Address, tls: ClientTls | None = None) -> None:
         """Connect with the first question."""
         self._address = address
+        self._interrupted = False
+        self._call: grpc.Call | None = None
         options: list[tuple[str, str | int]] = [
             ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES)
         ]
@@ -89,6 +91,21 @@ class ObserverClient:
         """End everything that is under way."""
         self._channel.close()
 
+    def interrupt(self) -> None:
+        """End `flows` with KeyboardInterrupt; for the handler of a signal.
+
+        The library holds locks while it waits, and an exception out of a handler would tear it out
+        of them.
+
+        Raises:
+            KeyboardInterrupt: It was asked for before.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        if self._call is not None:
+            self._call.cancel()
+
     def flows(
         self, request: FlowsRequest, *, mask: Sequence[str] = ()
     ) -> Iterator[dict[str, object]]:
@@ -96,6 +113,7 @@ class ObserverClient:
 
         Raises:
             ObserverError: It cannot be asked, or refuses.
+            KeyboardInterrupt: It was interrupted.
         """
         method = self._channel.unary_stream(
             "/observer.Observer/GetFlows",
@@ -104,9 +122,14 @@ class ObserverClient:
         )
         try:
             asked = write_form("observer.GetFlowsRequest", _form(request, mask))
-            for response in method(asked):
+            call = self._call = method(asked)
+            if self._interrupted:
+                call.cancel()
+            for response in call:
                 yield read_form(response)
         except grpc.RpcError as error:
+            if self._interrupted:
+                raise KeyboardInterrupt from error
             raise self._explain(error) from error
 
     def ask(self, name: str) -> dict[str, object]:
