@@ -5,10 +5,8 @@ connections and no more, one with an agent that judges what begins, and one with
 judges every packet, large segments whole. Each is measured for a second or two at a time; the
 ratios are of measurements right after each other.
 
-All of it is measured twice. Left to itself, the scheduler puts both ends of one stream on the
-same core, one after the other, because whoever is woken up follows who woke him: faster than two
-hosts could be, and the enforcer has to queue up there as well. So the ends are held on a core
-each, too, as they are where they are two hosts.
+All of it is measured twice: with both ends of the stream wherever the scheduler puts them, and with
+each held on a core of its own, nearer to what two hosts are.
 """
 
 from __future__ import annotations
