@@ -180,6 +180,16 @@ def test_malformed_requests_are_refused(lab: Lab, content: bytes) -> None:
     assert raw(lab, b"") == []
 
 
+def test_a_follower_can_be_interrupted_while_it_waits(lab: Lab) -> None:
+    interrupter = threading.Timer(0.1, lab.client.interrupt)  # as a handler would, meanwhile
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(lab.client.flows(FlowsRequest(follow=True)))
+    interrupter.join()
+    with pytest.raises(KeyboardInterrupt):  # the second time it does not wait for the library
+        lab.client.interrupt()
+
+
 def test_a_follower_gets_what_comes(lab: Lab) -> None:
     lab.see(1)
     found: list[int] = []
