@@ -198,7 +198,6 @@ class Supervisor(Askable):
             capacity = min(queue.capacity for post in tree.posts for queue in post.queues)
             warn_of_short_queue(self._log, capacity, self._settings.queue_length)
             self._rules.install()
-            tree.keeper.feed(tree.ledger.feed())
         except BaseException:
             self._control.close()
             if self.tree is not None:
@@ -208,6 +207,7 @@ class Supervisor(Askable):
             raise
         self._control.start()
         self._rules.watch.start()
+        tree.keeper.feed(tree.ledger.feed())
         self._keeper.begin()
         processes = self._config.settings.processes
         self._log.info(
