@@ -106,13 +106,19 @@ def take() -> None:
 
 
 def give() -> None:
-    """Send as much as one connection takes; a line of the input says for how many seconds."""
+    """Send as much as one connection takes.
+
+    A line of the input says for how many seconds, and by which congestion control.
+    """
     data = bytes(_BULK)
     _ready()
     for line in sys.stdin:
-        with socket.create_connection((SERVER, PORT)) as client:
+        seconds, congestion = line.split()
+        with socket.socket() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+            client.connect((SERVER, PORT))
             sent, began = 0, time.monotonic()
-            end = began + float(line)
+            end = began + float(seconds)
             while (now := time.monotonic()) < end:
                 sent += client.send(data)
             _tell(rate=sent / (now - began))
