@@ -31,6 +31,9 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParse
 if TYPE_CHECKING:
     from sybil import Example
 
+# What the configuration of Sphinx imports, tests import as it does.
+sys.path.append(str(Path(__file__).parent))
+
 COMMAND = "trireme-collector"
 
 # A busy machine takes its time: that is no fault of a page.

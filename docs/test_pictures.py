@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
 
+import drawing
+import pictures
 import trireme_datapath.processes
 from trireme_datapath.processes import supervisor
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 NAMES = ("packet", "processes", "record")
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pictures", Path(__file__).parent / "pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pictures = _load()
 
 
 def test_every_picture_is_tested_and_used() -> None:
@@ -41,7 +26,7 @@ def test_every_picture_is_tested_and_used() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_drawn(name: str) -> None:
     """A name of the code that is gone raises here, and ends the build."""
-    drawn = ElementTree.fromstring(pictures.draw(pictures.PICTURES[name](), name))  # noqa: S314  ours
+    drawn = ElementTree.fromstring(drawing.draw(pictures.PICTURES[name](), name))  # noqa: S314  ours
     assert len(drawn.get("aria-label", "")) > 100
 
 
@@ -51,7 +36,7 @@ def test_texts_fit_into_their_boxes(name: str) -> None:
         text
         for box in pictures.PICTURES[name]().boxes
         for _, text in box.lines
-        if len(text) * pictures.CHARACTER > box.width
+        if len(text) * drawing.CHARACTER > box.width
     ]
     assert wide == []
 
@@ -88,7 +73,7 @@ def test_arrows_lead_from_box_to_box(name: str) -> None:
 
 def test_unknown_names_are_seen() -> None:
     with pytest.raises(AttributeError):
-        _ = pictures.Box(0, 0, 100, "gone", "trireme_collector.Gone").lines
+        _ = drawing.Box(0, 0, 100, "gone", "trireme_collector.Gone").lines
 
 
 def test_every_collector_is_shown() -> None:
