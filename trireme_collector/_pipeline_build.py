@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from trireme_collector import _toml_checker
+from trireme_collector._toml_checker import find
+from trireme_collector._toml_values import describe
 from trireme_collector.delivery import DeliveryConfig
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 from trireme_collector.filters import FilterConfig, RecordFilter
@@ -50,7 +51,7 @@ def build_collectors(
         own = options.pop("delivery", delivery)
         choice = options.pop("filter", None)
         if not isinstance(kind, str):
-            found = _toml_checker.describe(kind)
+            found = describe(kind)
             problems.append(f"{path}.type: found {found}, expected the name of a plugin")
             continue
         try:
@@ -99,7 +100,7 @@ def convert_options(options: object, kind: type[OptionsT], path: str) -> Options
     """
     if isinstance(options, kind):
         return options
-    problems = [f"{path}.{_describe(found)}" for found in _toml_checker.find(options, kind, ())]
+    problems = [f"{path}.{_describe(found)}" for found in find(options, kind, ())]
     if not problems:
         try:
             return msgspec.convert(options, kind)

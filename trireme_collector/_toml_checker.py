@@ -6,22 +6,21 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import inspect
+
+from trireme_collector._toml_values import describe, nearest, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from trireme_collector._toml_positions import KeyPath
 
-__all__ = ["Finding", "Unfit", "describe", "find", "nearest"]
+__all__ = ["Finding", "Unfit", "find"]
 
-_LONGEST_SHOWN = 60
 _NUMBERS: TypeAlias = inspect.IntType | inspect.FloatType
 _KINDS: tuple[tuple[type[inspect.Type], tuple[type, ...], str], ...] = (
     (inspect.BoolType, (bool,), "true or false"),
@@ -40,7 +39,6 @@ _KINDS: tuple[tuple[type[inspect.Type], tuple[type, ...], str], ...] = (
     (inspect.TupleType, (list,), "an array"),
 )
 _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.VarTupleType)
-_USER_INFORMATION = re.compile(r"://[^/@\s]+@")
 
 
 class Unfit(ValueError):  # noqa: N818  what a validator says about a value, not a failure
@@ -82,51 +80,6 @@ def find(value: object, kind: type, path: KeyPath) -> Iterator[Finding]:
         The differences in the order of the type's fields.
     """
     yield from _find(value, inspect.type_info(kind), path)
-
-
-def describe(value: object) -> str:
-    """Say what a value is, shortened, on one line and without control characters."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return f"integer {_shorten(_digits(value))}"
-        case float():
-            return f"number {value}"
-        case str():
-            return f"string {quote(value)}"
-        case list():
-            return f"an array of {len(value)}" if value else "an empty array"
-        case dict():
-            return "a table" if value else "an empty table"
-        case datetime.datetime():
-            return f"date and time {value.isoformat()}"
-        case datetime.date():
-            return f"date {value.isoformat()}"
-        case datetime.time():
-            return f"time {value.isoformat()}"
-    return type(value).__name__
-
-
-def quote(text: str) -> str:
-    """Put a text into quotes, shortened, printable, without the user part of a URL."""
-    shown = json.dumps(_shorten(_USER_INFORMATION.sub("://***@", text)), ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Give the known word that a misspelt one probably means, or an empty string."""
-    close = get_close_matches(word[:_LONGEST_SHOWN], known, n=1)
-    return close[0] if close else ""
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
-
-
-def _digits(value: int) -> str:
-    # Very long integers cannot be printed in decimal; nobody wants to read them anyway.
-    return str(value) if value.bit_length() <= 256 else f"of {value.bit_length()} bits"
 
 
 def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]:

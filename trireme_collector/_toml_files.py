@@ -1,23 +1,59 @@
-"""Reads the bytes of a configuration file, if it is one that can be trusted."""
+"""Reads the text of a configuration file, if it is one that can be trusted."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from trireme_collector._toml_positions import Position
+from trireme_collector._toml_problems import syntax_error
+from trireme_collector._toml_values import printable
 from trireme_collector.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["MAX_DOCUMENT_BYTES", "read_file"]
+__all__ = ["MAX_DOCUMENT_BYTES", "read_text"]
 
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 """The largest file that is read: ten million addresses fit, and nobody writes more by mistake."""
 
 
-def read_file(path: Path, name: str, *, refuse_world_writable: bool) -> bytes:
+def read_text(
+    path: str | os.PathLike[str], *, refuse_world_writable: bool = False, form: str = "TOML"
+) -> tuple[str, str]:
+    """Read a file of text.
+
+    Args:
+        path: The file.
+        refuse_world_writable: Whether a file that every user can change is a mistake.
+        form: What messages call the form that the file should have.
+
+    Returns:
+        What messages call the file, and its text.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not UTF-8.
+    """
+    name = printable(os.fspath(path))  # whole: editors jump to it
+    try:
+        content = _read_file(Path(path), name, refuse_world_writable=refuse_world_writable)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"{name}: cannot be read: {reason}; check the path and its permissions"
+        raise ConfigError(message) from error
+    except ValueError as error:
+        message = f"{name}: cannot be read: {error}; give the path of a {form} file"
+        raise ConfigError(message) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(errors="replace")
+        place = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        found = f"byte 0x{content[error.start]:02x} that is not UTF-8"
+        raise syntax_error(name, place, found, "a file saved as UTF-8") from error
+    return name, text
+
+
+def _read_file(path: Path, name: str, *, refuse_world_writable: bool) -> bytes:
     """Read a regular file.
 
     Args:

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple, TypeAlias
 
-from trireme_collector._toml_checker import quote
+from trireme_collector._toml_values import quote
 
 __all__ = ["KeyPath", "Position", "Positions", "format_path", "scan"]
 

@@ -15,20 +15,20 @@ The check raises `Unfit` for a value that will not do.
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from trireme_collector._toml_checker import Finding, Unfit, describe, find, nearest, quote
-from trireme_collector._toml_files import MAX_DOCUMENT_BYTES, read_file
+from trireme_collector._toml_checker import Finding, Unfit, find
+from trireme_collector._toml_files import MAX_DOCUMENT_BYTES, read_text
+from trireme_collector._toml_parser import MAX_NESTING, parse
 from trireme_collector._toml_positions import KeyPath, Position, Positions, format_path, scan
-from trireme_collector.errors import ConfigError
+from trireme_collector._toml_problems import DocumentError, Problem
+from trireme_collector._toml_values import describe, nearest, quote
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-MAX_NESTING = 64  # no configuration nests deeper, and deeper ones exhaust the interpreter's stack
 REDACTED_WORDS = frozenset(
     {
         "api_key",
@@ -70,38 +69,6 @@ REDACTED_WORDS = frozenset(
 )
 
 _TOGETHER = "what does not go together"
-_PLACE = re.compile(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)")
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One mistake in a file."""
-
-    file: str
-    line: int
-    column: int
-    key: str
-    found: str
-    expected: str
-    nearest: str = ""
-
-    def __str__(self) -> str:
-        """Put the mistake on one line, the place first, as compilers do."""
-        key = f"{self.key}: " if self.key else ""
-        hint = f" (did you mean {self.nearest}?)" if self.nearest else ""
-        return (
-            f"{self.file}:{self.line}:{self.column}: {key}"
-            f"found {self.found}, expected {self.expected}{hint}"
-        )
-
-
-class DocumentError(ConfigError):
-    """A file has mistakes; `details` holds them in order, ready to be shown or encoded."""
-
-    def __init__(self, details: Collection[Problem]) -> None:
-        """List the mistakes, one per line."""
-        lines = [str(problem) for problem in details]
-        super().__init__("\n".join(lines), problems=lines)
-        self.details = tuple(details)
 
 
 class Document:
@@ -300,49 +267,6 @@ def load_document(
     return parse_document(text, name, redacted=redacted)
 
 
-def read_text(
-    path: str | os.PathLike[str], *, refuse_world_writable: bool = False, form: str = "TOML"
-) -> tuple[str, str]:
-    """Read a file of text.
-
-    Args:
-        path: The file.
-        refuse_world_writable: Whether a file that every user can change is a mistake.
-        form: What messages call the form that the file should have.
-
-    Returns:
-        What messages call the file, and its text.
-
-    Raises:
-        ConfigError: The file cannot be read, or is not UTF-8.
-    """
-    name = _printable(os.fspath(path))  # whole: editors jump to it
-    try:
-        content = read_file(Path(path), name, refuse_world_writable=refuse_world_writable)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        message = f"{name}: cannot be read: {reason}; check the path and its permissions"
-        raise ConfigError(message) from error
-    except ValueError as error:
-        message = f"{name}: cannot be read: {error}; give the path of a {form} file"
-        raise ConfigError(message) from error
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode(errors="replace")
-        raise DocumentError(
-            [
-                _syntax_problem(
-                    name,
-                    Position(before.count("\n") + 1, len(before) - before.rfind("\n")),
-                    f"byte 0x{content[error.start]:02x} that is not UTF-8",
-                    "a file saved as UTF-8",
-                )
-            ]
-        ) from error
-    return name, text
-
-
 def parse_document(
     text: str, name: str = "<text>", *, redacted: Collection[str] = REDACTED_WORDS
 ) -> Document:
@@ -360,59 +284,7 @@ def parse_document(
         ConfigError: The text is not TOML.
     """
     text = text.replace("\r\n", "\n")
-    if text.startswith("\ufeff"):
-        found, expected = "a byte order mark", "a file saved as UTF-8 without one"
-        raise DocumentError([_syntax_problem(name, Position(1, 1), found, expected)])
-    try:
-        data = tomllib.loads(text)
-    except RecursionError as error:
-        raise DocumentError([_too_deep(name)]) from error
-    except ValueError as error:
-        # A plain ValueError is a number too long to be converted; it has no place.
-        match = _PLACE.fullmatch(str(error))
-        reason = match[1] if match else "a value that cannot be converted"
-        if match is None:
-            place = Position(1, 1)
-        elif match[2]:
-            place = Position(int(match[2]), int(match[3]))
-        else:
-            place = Positions(text, {}, {}).at(len(text))
-        found = f"text that is not TOML ({_printable(reason)})"
-        raise DocumentError([_syntax_problem(name, place, found, "TOML 1.0")]) from error
-    if _nesting(data) > MAX_NESTING:
-        raise DocumentError([_too_deep(name)])
-    return Document(name, text, data, redacted=redacted)
-
-
-def _nesting(data: object) -> int:
-    """Measure the depth without recursion, and no further than it matters."""
-    depth = 0
-    level: list[object] = [data]
-    while level and depth <= MAX_NESTING:
-        depth += 1
-        below: list[object] = []
-        for value in level:
-            if isinstance(value, dict):
-                below.extend(v for v in value.values() if isinstance(v, dict | list))
-            elif isinstance(value, list):
-                below.extend(v for v in value if isinstance(v, dict | list))
-        level = below
-    return depth
-
-
-def _too_deep(name: str) -> Problem:
-    found = f"tables or arrays nested more than {MAX_NESTING} deep"
-    return _syntax_problem(name, Position(1, 1), found, "fewer levels")
-
-
-def _syntax_problem(name: str, place: Position, found: str, expected: str) -> Problem:
-    return Problem(
-        file=name, line=place.line, column=place.column, key="", found=found, expected=expected
-    )
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return Document(name, text, parse(text, name), redacted=redacted)
 
 
 def _value_of(value: object) -> str:

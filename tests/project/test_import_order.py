@@ -1,4 +1,4 @@
-"""What the packet path is made of depends on each other in one direction only."""
+"""What the packet path is made of, and the core, depends on each other in one direction only."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import ast
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import trireme_collector
 import trireme_datapath
 
 ROOT = Path(trireme_datapath.__file__).parent
+CORE = Path(trireme_collector.__file__).parent
 # The modules of the packet path, and what they stand on.
 PLACES = ("*.py", "backends/*.py", "kernel/**/*.py")
 
 
 def name_of(path: Path) -> str:
-    parts = ("trireme_datapath", *path.relative_to(ROOT).with_suffix("").parts)
+    root = CORE if path.is_relative_to(CORE) else ROOT
+    parts = (root.name, *path.relative_to(root).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -31,13 +34,23 @@ def imports(path: Path, known: set[str]) -> set[str]:
     return (found & known) - {name_of(path)}
 
 
+def order_of(paths: dict[str, Path]) -> list[str]:
+    """Give modules in an order in which each comes after what it imports."""
+    sorter = TopologicalSorter({name: imports(path, set(paths)) for name, path in paths.items()})
+    try:
+        return list(sorter.static_order())
+    except CycleError as error:
+        raise AssertionError(f"imported in a circle: {' -> '.join(error.args[1])}") from error
+
+
 def test_no_module_of_the_packet_path_is_imported_in_a_circle() -> None:
     paths = {name_of(path): path for place in PLACES for path in ROOT.glob(place)}
     assert {"trireme_datapath.engine", "trireme_datapath.backends.netlink"} <= paths.keys()
-    sorter = TopologicalSorter({name: imports(path, set(paths)) for name, path in paths.items()})
-    try:
-        order = list(sorter.static_order())
-    except CycleError as error:
-        raise AssertionError(f"imported in a circle: {' -> '.join(error.args[1])}") from error
+    order = order_of(paths)
     assert order.index("trireme_datapath.flows") < order.index("trireme_datapath.engine")
     assert order.index("trireme_datapath.engine") < order.index("trireme_datapath.backends.netlink")
+
+
+def test_no_module_of_the_core_is_imported_in_a_circle() -> None:
+    order = order_of({name_of(path): path for path in CORE.rglob("*.py")})
+    assert order.index("trireme_collector.delivery") < order.index("trireme_collector.pipeline")

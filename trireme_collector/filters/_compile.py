@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from msgspec import UNSET
 
-from trireme_collector._toml_checker import nearest, quote
+from trireme_collector._toml_values import nearest, quote
 from trireme_collector.filters._addresses import compile_networks, parse_network
 from trireme_collector.filters._expression import (
     And,

@@ -6,7 +6,8 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from trireme_collector._toml_checker import Unfit, quote
+from trireme_collector._toml_checker import Unfit
+from trireme_collector._toml_values import quote
 from trireme_collector.filters._compile import compile_expression
 from trireme_collector.filters._expression import ExpressionError
 from trireme_collector.filters._masks import check_blank, check_hash

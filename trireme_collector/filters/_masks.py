@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, cast
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from trireme_collector._toml_checker import Unfit, nearest, quote
+from trireme_collector._toml_checker import Unfit
+from trireme_collector._toml_values import nearest, quote
 from trireme_collector.filters._fields import FieldKind, record_fields
 
 if TYPE_CHECKING:

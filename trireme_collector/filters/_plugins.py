@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trireme_collector import _toml_checker
-from trireme_collector._toml_checker import Finding, describe, nearest
+from trireme_collector._toml_checker import Finding, find
+from trireme_collector._toml_values import describe, nearest, quote
 from trireme_collector.errors import ConfigError, PluginError, TriremeError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def build_tests(
         except PluginError as error:
             near = "" if kind in registry.names() else nearest(kind, registry.names())
             place = (*path, name, "type") if "type" in table else (*path, name)
-            shown = _toml_checker.quote(kind)
+            shown = quote(kind)
             expected = f"a filter that a plugin offers: {error}"
             findings.append(Finding(place, shown, expected, near, of_key="type" not in table))
             continue
@@ -75,7 +75,7 @@ def build_tests(
 def _convert(
     options: Mapping[str, object], kind: type[msgspec.Struct], path: KeyPath
 ) -> tuple[msgspec.Struct | None, list[Finding]]:
-    findings = list(_toml_checker.find(options, kind, path))
+    findings = list(find(options, kind, path))
     if findings:
         return None, findings
     try:
