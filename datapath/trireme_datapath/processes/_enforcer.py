@@ -15,16 +15,8 @@ import msgspec
 
 from trireme_collector.errors import DatapathError, TriremeError
 from trireme_collector.exit_codes import ExitCode
-from trireme_datapath.backends.netlink import (
-    MAX_BATCHES,
-    OPENING_BATCHES,
-    NetlinkBackend,
-    NetlinkQueue,
-)
-from trireme_datapath.backends.paced import PacedBackend
-from trireme_datapath.engine import Engine
+from trireme_datapath.backends.netlink import NetlinkQueue
 from trireme_datapath.loop import ClockWatch
-from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._board import EnforcerBoard
 from trireme_datapath.processes._channel import Channel
 from trireme_datapath.processes._enforcer_messages import (
@@ -48,6 +40,7 @@ from trireme_datapath.processes._enforcer_messages import (
     ToEnforcer,
     TraceUnit,
 )
+from trireme_datapath.processes._enforcer_parts import build_backends, build_engine, build_follower
 from trireme_datapath.processes._messages import Failed, Ready
 from trireme_datapath.processes._moderation import Moderation
 from trireme_datapath.processes._preparation import Preparation
@@ -57,6 +50,9 @@ from trireme_datapath.processes._slot_counts import SlotCounts
 
 if TYPE_CHECKING:
     from trireme_collector.records import Record
+    from trireme_datapath.backends.netlink import NetlinkBackend
+    from trireme_datapath.backends.paced import PacedBackend
+    from trireme_datapath.engine import Engine
     from trireme_datapath.kernel.conntrack import ConnectionTracker
     from trireme_datapath.processes._enforcer_messages import Slot
     from trireme_datapath.processes._follow import Follower
@@ -236,25 +232,16 @@ class Enforcer:
 
     def _prepare(self, setup: EnforcerSetup) -> None:
         self._setup = setup
-        policy = compile_policy(setup.policy, setup.told)
-        self._engine = Engine(
-            policy, setup.limits, refuse_mark=setup.refuse_mark, accept_mark=setup.accept_mark
-        )
+        self._engine = engine = build_engine(setup)
         self._moderation = Moderation(setup.gather_seconds)
-        if setup.dns is not None:
-            self._engine.observe_dns(setup.dns)
-        if setup.connection_exceptions:
-            self._engine.report_exceptions()
         if setup.accounting is not None:
             self._prompt = setup.accounting.report_opened
-            if setup.accountant:
-                self._engine.leave_counting(report_opened=setup.accounting.report_opened)
-            else:
-                self._follower = _follower(setup, self._engine)
+        if not setup.accountant:
+            self._follower = build_follower(setup, engine)
         # What stands now stays: the collector of garbage need not look at it again.
         gc.collect()
         gc.freeze()
-        self._channel.send(Ready(edition=policy.edition))
+        self._channel.send(Ready(edition=engine.policy.edition))
 
     def _take(self, order: Take) -> None:
         setup, engine = self._setup, self._engine
@@ -275,7 +262,7 @@ class Enforcer:
             unsent=board.unsent,
         )
         if setup.accountant and slot.accounting:
-            self._follower = _follower(setup, engine)
+            self._follower = build_follower(setup, engine)
         elif self._follower is not None and order.adopt:
             self._follower.adopt()
         queues = [
@@ -288,13 +275,7 @@ class Enforcer:
                 lambda: counts.queue_totals(engine.counters["packets"]),
                 interval_seconds=setup.counter_report_seconds,
             )
-        for place, queue in enumerate(queues):
-            # The second is for packets that open connections: the others do not wait for them.
-            most = OPENING_BATCHES if place else MAX_BATCHES
-            backend: NetlinkBackend | PacedBackend
-            backend = NetlinkBackend(queue, engine, max_batches=most)
-            if place and setup.opening_rate:
-                backend = PacedBackend(backend, setup.opening_rate)
+        for backend in build_backends(setup, queues, engine):
             self._backends[backend.fileno()] = backend
             self._epoll.register(backend.fileno(), select.EPOLLIN)
         self._active = True
@@ -378,14 +359,6 @@ class Enforcer:
         self._channel.send(Released(counters={} if engine is None else dict(engine.counters)))
         self._channel.finish(_GOODBYE_SECONDS)
         self._ending = True
-
-
-def _follower(setup: EnforcerSetup, engine: Engine) -> Follower | None:
-    if setup.accounting is None:
-        return None
-    from trireme_datapath.processes._follow import Follower  # noqa: PLC0415  not everybody needs it
-
-    return Follower(setup.accounting, engine, shared=len(setup.slots) > 1)
 
 
 def run_enforcer(descriptor: int) -> ExitCode:
