@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from trireme_collector.delivery._clock import SystemClock
 from trireme_collector.delivery._config import DeliveryConfig
+from trireme_collector.delivery._failures import Failures
 from trireme_collector.delivery._portions import Portions
 from trireme_collector.delivery._queue import MemoryQueue
 from trireme_collector.delivery._reporter import FailureReporter, describe_error
@@ -85,6 +86,7 @@ class DeliveryWorker:
         self._dead_letters = dead_letters
         self._chosen = chosen
         self._reporter = FailureReporter(name, round(config.log_interval_seconds * _NANOSECONDS))
+        self._failures = Failures(self._reporter, dead_letters)
         self._batch_age_ns = round(config.batch_age_seconds * _NANOSECONDS)
         self._wakeup = threading.Condition(threading.Lock())
         self._settled = threading.Condition(threading.Lock())
@@ -98,8 +100,6 @@ class DeliveryWorker:
         self._reopen = self._closing = self._closed = False
         self._poked = False
         self._sleeps = _AWAKE
-        self._failed_attempts = 0
-        self._last_error = ""
         self._give_up_ns: int | None = None
 
     def put(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
@@ -148,8 +148,14 @@ class DeliveryWorker:
         if outcome.delivered and self._flush_at_ns is None:
             self._flush_at_ns = now_ns + _FLUSH_AFTER_NS
         if outcome.error is not None:
-            left = len(batch) - outcome.delivered
-            self._report(outcome, outcome.error, now_ns, delay_seconds, left, gave_up=gave_up)
+            self._failures.report_batch(
+                outcome,
+                outcome.error,
+                now_ns,
+                delay_seconds=delay_seconds,
+                left=len(batch) - outcome.delivered,
+                gave_up=gave_up,
+            )
         return _earlier(again_ns, self._flush_at_ns)
 
     def request_flush(self) -> int:
@@ -235,10 +241,10 @@ class DeliveryWorker:
                 queued=balance.queued,
                 queued_bytes=balance.queued_bytes,
                 dropped_by_reason=balance.dropped,
-                failed_attempts=self._failed_attempts,
+                failed_attempts=self._failures.attempts,
                 retrying=self._retry.at_ns is not None,
                 credentials_refused=self._retry.refused,
-                last_error=self._last_error,
+                last_error=self._failures.last_error,
                 spool=balance.spool,
             )
 
@@ -279,8 +285,7 @@ class DeliveryWorker:
         try:
             batch = self._queue.take(self.config.batch_records, self.config.batch_bytes)
         except OSError as error:
-            self._note(error)
-            self._reporter.report("spool_not_readable", error, now_ns)
+            self._failures.report("spool_not_readable", error, now_ns)
             self._read_again_ns = now_ns + _READ_AGAIN_AFTER_NS
             return (), self._read_again_ns
         self._read_again_ns = None
@@ -309,7 +314,7 @@ class DeliveryWorker:
 
     def _settle(self, outcome: Outcome, now_ns: int) -> tuple[int | None, float]:
         if outcome.error is not None:
-            self._note(outcome.error)
+            self._failures.note(outcome.error)
         if outcome.split:
             self._portions.split()
         if not outcome.retry:
@@ -317,49 +322,14 @@ class DeliveryWorker:
             # A batch that was cut short goes on at once; a new one may grow for its time.
             self._batch_due_ns = now_ns if outcome.error is not None else None
             return (now_ns if self._queue.records else None), 0.0
-        self._failed_attempts += 1
+        self._failures.attempts += 1
         delay_seconds = self._retry.fail(outcome, now_ns)
         return self._retry.at_ns, delay_seconds
-
-    def _note(self, error: BaseException) -> None:
-        self._last_error = describe_error(error)
-
-    def _report(
-        self,
-        outcome: Outcome,
-        error: Exception,
-        now_ns: int,
-        delay_seconds: float,
-        left: int,
-        *,
-        gave_up: bool,
-    ) -> None:
-        report = self._reporter.report
-        if outcome.retry:
-            event = "credentials_refused" if outcome.refused else "delivery_failed"
-            pause = round(delay_seconds, 3)
-            report(event, error, now_ns, alarm=outcome.refused, retry_in_seconds=pause)
-        elif outcome.split:
-            # The single records will tell; a mistake of the plugin is told with its first sign.
-            if outcome.is_bug:
-                report("collector_raised", error, now_ns, records=0)
-            else:
-                report("batch_divided", error, now_ns, records=left)
-        else:
-            event = "collector_raised" if outcome.is_bug else "records_rejected"
-            event = "delivery_given_up" if gave_up else event
-            kept_in = (
-                self._dead_letters.place
-                if self._dead_letters is not None
-                else "nowhere: set delivery.state_directory to keep them"
-            )
-            report(event, error, now_ns, records=outcome.rejected, kept_in=kept_in)
 
     def _lifecycle(self, method: str, now_ns: int) -> None:
         error = self._adapter.call(method)
         if error is not None:
-            self._note(error)
-            self._reporter.report(f"{method}_failed", error, now_ns)
+            self._failures.report(f"{method}_failed", error, now_ns)
 
     def _run(self) -> None:
         while True:
