@@ -11,12 +11,13 @@ import structlog
 
 from trireme_collector.control import AgentStatus, CommandTable, Later, ReloadResult
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
-from trireme_datapath.agent._accounting import AgentAccounting, accept_mark_of
+from trireme_datapath.agent._accounting import AgentAccounting
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._askable import Askable
 from trireme_datapath.agent._background import BackgroundWork
 from trireme_datapath.agent._control import AgentControl
 from trireme_datapath.agent._discovery import Discovery, build_discoverers
+from trireme_datapath.agent._engine import build_engine
 from trireme_datapath.agent._extra_commands import add_commands
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._kept_rules import KeptRules
@@ -32,7 +33,6 @@ from trireme_datapath.agent._status import describe, observe_health, packet_stat
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
-from trireme_datapath.engine import Engine
 from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.recorder.queue_feed import QueueFeed
@@ -116,7 +116,7 @@ class Agent(Askable):
         self._open_tracker = open_tracker
         files = AgentFiles(config)
         policy = files.load_policy()
-        self.engine = self._engine(policy)
+        self.engine = build_engine(settings, policy, self._queue_totals)
         self.pipeline: Pipeline = config.pipeline()
         self._services = AgentServices(
             config.settings.observer, node_name=self.pipeline.instance, resolve=config.resolve
@@ -162,24 +162,6 @@ class Agent(Askable):
         add_commands(self.commands, self)
         discoverers = build_discoverers(config.settings.discovery, config.registry)
         self._discovery = Discovery(discoverers, self.units, self.ask_unit)
-
-    def _engine(self, policy: CompiledPolicy) -> Engine:
-        settings = self._settings
-        engine = Engine(
-            policy,
-            settings.limits,
-            refuse_mark=settings.refuse_mark if settings.refuse else None,
-            accept_mark=accept_mark_of(settings),
-        )
-        if settings.dns.enabled:
-            engine.observe_dns(settings.dns.limits)
-        if settings.connection_exceptions:
-            engine.report_exceptions()
-        if settings.counter_report_seconds:
-            engine.report_counters(
-                self._queue_totals, interval_seconds=settings.counter_report_seconds
-            )
-        return engine
 
     @property
     def commands(self) -> CommandTable:
