@@ -468,6 +468,31 @@ def test_a_revoked_datagram_service_is_cut(lab: Lab, follow: Callable[..., Accou
         client.recv(10)
 
 
+def test_a_server_that_goes_on_opens_nothing_again_where_only_arrivals_are_judged(
+    lab: Lab, follow: Callable[..., Accountant]
+) -> None:
+    accountant = follow(policy=POLICY_OF_TWO)
+    for name in ("udp_timeout", "udp_timeout_stream"):
+        lab.server.set_kernel(f"net/netfilter/nf_conntrack_{name}", "60")
+    server = lab.open_socket(lab.server, 4, socket.SOCK_DGRAM)
+    server.bind((SERVER[4], SECOND))
+    client = lab.open_socket(lab.client, 4, socket.SOCK_DGRAM)
+    client.connect((SERVER[4], SECOND))
+    client.send(b"x")
+    _, peer = server.recvfrom(10)
+    accountant.enforce(POLICY)
+    assert wait_for(lambda: accountant.engine.counters["connections_revoked"] == 1)
+    server.sendto(b"y", peer)
+    assert client.recv(10) == b"y"
+    client.send(b"x")
+    with pytest.raises(TimeoutError):
+        server.recv(10)
+    assert accountant.engine.counters["connection_requests_refused"] == 0
+    accountant.enforce(POLICY_OF_TWO)
+    client.send(b"z")
+    assert server.recv(10) == b"z"
+
+
 def test_marks_that_others_set_open_nothing(lab: Lab, follow: Callable[..., Accountant]) -> None:
     accountant = follow(rules=EVERYWHERE)
     mark = ConnectionMark()

@@ -11,17 +11,20 @@ from trireme_datapath.kernel.conntrack._messages import (
     HEADERS,
     ICMP_PARTS,
     MESSAGE_HEADER,
+    NEW_MESSAGE,
     Attribute,
 )
 
 if TYPE_CHECKING:
     from trireme_datapath.kernel.conntrack._messages import Connection, ConnectionTuple
 
-__all__ = ["delete_request", "dump_request"]
+__all__ = ["delete_request", "dump_request", "hold_request"]
 
 _GET_MESSAGE: Final = 0x101
 _NLM_F_REQUEST: Final = 1
 _NLM_F_DUMP: Final = 0x300
+_NLM_F_CREATE: Final = 0x400
+_HELD_SECONDS: Final = 120  # as long as the kernel waits for a datagram where both sides spoke
 _NLA_F_NESTED: Final = 0x8000
 _ATTRIBUTE = struct.Struct("=HH")
 _BE16 = struct.Struct("!H")
@@ -60,6 +63,22 @@ def delete_request(connection: Connection, sequence: int) -> bytes:
         body += _attribute(Attribute.ID, _BE32.pack(connection.id))
     family = 2 if len(original.source) == 4 else 10
     return _request(DELETE_MESSAGE, 0, sequence, body, family)
+
+
+def hold_request(connection: Connection, sequence: int, mark: int) -> bytes:
+    """Ask for an entry with the addresses of a connection that was ended, and with another mark.
+
+    The next packet from whichever side belongs to it, and so begins nothing. If there is one by
+    now, it gets the mark.
+    """
+    body = _nested(Attribute.TUPLE_ORIGINAL, _write_tuple(connection.original))
+    body += _nested(Attribute.TUPLE_REPLY, _write_tuple(connection.reply))
+    body += _attribute(Attribute.TIMEOUT, _BE32.pack(_HELD_SECONDS))
+    body += _attribute(Attribute.MARK, _BE32.pack(mark))
+    if connection.zone:
+        body += _attribute(Attribute.ZONE, _BE16.pack(connection.zone))
+    family = 2 if len(connection.original.source) == 4 else 10
+    return _request(NEW_MESSAGE, _NLM_F_CREATE, sequence, body, family)
 
 
 def _nested(kind: int, value: bytes) -> bytes:

@@ -20,7 +20,11 @@ from trireme_datapath.kernel.conntrack._messages import (
     messages,
     parse_connection,
 )
-from trireme_datapath.kernel.conntrack._requests import delete_request, dump_request
+from trireme_datapath.kernel.conntrack._requests import (
+    delete_request,
+    dump_request,
+    hold_request,
+)
 from trireme_datapath.kernel.conntrack._rows import ConnectionRow, RowReader
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ _SLOT_BYTES: Final = 768  # an event with labels and a security context stays be
 _MAX_BATCHES: Final = 4
 _MAX_PARTS: Final = 2  # some three hundred entries of a list, a millisecond or two
 _DELETES_AT_ONCE: Final = 256
+_BEGINS_BY_ITSELF: Final = frozenset({1, 6, 58})  # an answer of these is no beginning
 
 DEFAULT_EVENT_BUFFER_BYTES: Final = 33_554_432
 """Room for some 40,000 events; the kernel takes memory only for those that wait."""
@@ -256,8 +261,16 @@ class ConnectionTable:
         """
         self.read()
 
-    def delete(self, connections: Iterable[Connection]) -> int:
+    def delete(self, connections: Iterable[Connection], *, held: int | None = None) -> int:
         """End connections; those that ended meanwhile are no error.
+
+        TCP begins with packets of its own. Of other protocols, the next packet of the server
+        would begin a connection, and the client's would be its answers. An entry in the place of
+        the one that ended prevents that.
+
+        Args:
+            connections: The connections.
+            held: Bits of the connection mark that such entries may not have; None for no entries.
 
         Returns:
             How many were asked to end.
@@ -266,7 +279,12 @@ class ConnectionTable:
             OSError: The kernel refuses the message as a whole.
         """
         self._sequence += 1
-        requests = [delete_request(one, self._sequence) for one in connections]
+        requests = []
+        for one in connections:
+            request = delete_request(one, self._sequence)
+            if held is not None and one.original.protocol not in _BEGINS_BY_ITSELF:
+                request += hold_request(one, self._sequence, one.mark & ~held)
+            requests.append(request)
         for start in range(0, len(requests), _DELETES_AT_ONCE):
             self._socket.send(b"".join(requests[start : start + _DELETES_AT_ONCE]))
         return len(requests)

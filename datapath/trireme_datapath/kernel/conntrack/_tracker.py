@@ -232,7 +232,8 @@ class ConnectionTracker:
 
     def _forget(self, connections: Iterable[Connection]) -> None:
         try:
-            gone = self.table.delete(connections)
+            held = None if self._mark is None else self._mark.mask
+            gone = self.table.delete(connections, held=held)
         except OSError as error:
             if error.errno not in _PASSING:
                 raise

@@ -25,6 +25,7 @@ from trireme_datapath.kernel.conntrack import (
     messages,
     parse_connection,
 )
+from trireme_datapath.kernel.conntrack._requests import hold_request
 
 GOLDEN = golden()
 CLIENT, SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
@@ -260,6 +261,25 @@ def test_a_connection_is_deleted_by_what_tells_it_from_all_others(connection: Co
         connection.original,
         connection.zone,
         connection.id,
+    )
+
+
+@given(connections(), st.integers(0, 0xFFFFFFFF))
+def test_an_entry_that_is_held_is_the_connection_again_with_another_mark(
+    connection: Connection, mark: int
+) -> None:
+    request = hold_request(connection, 7, mark)
+    length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", request)
+    # One that is there by now is no error: it gets the mark.
+    assert (length, kind, flags, sequence) == (len(request), 0x100, 0x401, 7)
+    found = parse_connection(request)
+    assert isinstance(found, Connection)
+    assert (found.kind, found.mark, found.id) == (ConnectionKind.NEW, mark, None)
+    assert found.timeout_seconds
+    assert (found.original, found.reply, found.zone) == (
+        connection.original,
+        connection.reply,
+        connection.zone,
     )
 
 

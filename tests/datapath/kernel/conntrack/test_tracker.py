@@ -60,6 +60,7 @@ class FakeTable(FakeEvents):
         super().__init__()
         self.parts: list[list[ConnectionRow]] = []
         self.deleted: list[ConnectionRow] = []
+        self.held: set[int | None] = set()
         self.begun: list[tuple[int, int]] = []
         self.failures: list[OSError] = []
         self.refusals: list[OSError] = []
@@ -86,8 +87,9 @@ class FakeTable(FakeEvents):
         assert not self.listing
         self.settled += 1
 
-    def delete(self, connections: Iterable[ConnectionRow]) -> int:
+    def delete(self, connections: Iterable[ConnectionRow], *, held: int | None = None) -> int:
         found = list(connections)
+        self.held.add(held)
         if self.failures:
             raise self.failures.pop(0)
         self.deleted += found
@@ -163,6 +165,7 @@ def test_a_change_of_policy_lists_at_once_and_forgets_what_is_revoked(bench: Ben
     bench.table.parts = [[row(CLIENT, SERVER, (1, 60, 1, 60)), secure]]
     bench.turn()
     assert bench.table.deleted == [secure]
+    assert bench.table.held == {MARK.mask}
     assert bench.account.engine.counters["connections_revoked"] == 1
     assert bench.account.settled()
 
