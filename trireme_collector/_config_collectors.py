@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trireme_collector._config_plugins import find_plugins, read_options
 from trireme_collector.delivery import DeliveryConfig, check_spool
 from trireme_collector.errors import ConfigError, PluginError
 from trireme_collector.filters import FilterConfig, RecordFilter
@@ -23,8 +24,6 @@ __all__ = ["DEFAULT_COLLECTOR", "CollectorConfig", "read_collectors"]
 
 DEFAULT_COLLECTOR = "syslog"
 """The collector of a configuration that names none, as `DefaultCollector` was upstream."""
-
-_OWN_KEYS = ("type", "delivery", "filter")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,36 +58,18 @@ def read_collectors(
         The collectors in the order of the file, and complaints about plugins.
     """
     tables = document.get(("collectors",))
-    names = list(tables) if isinstance(tables, dict) else []
-    if not names:
+    if not (isinstance(tables, dict) and tables):
         return _default_collector(document, registry)
-    found: list[CollectorConfig] = []
-    complaints: list[str] = []
-    for name in names:
-        path: KeyPath = ("collectors", name)
-        table = document.get(path)
-        if not isinstance(table, dict):
-            continue  # already noted
-        plugin = table.get("type", name)
-        if not isinstance(plugin, str):
-            document.add_problem((*path, "type"), expected="the name of a plugin")
-            continue
-        try:
-            spec = registry.collector_spec(plugin)
-        except PluginError as error:
-            line, column = document.position((*path, "type"))
-            near = "" if plugin in registry.names() else nearest(plugin, registry.names())
-            hint = f' (did you mean "{near}"?)' if near else ""
-            if "type" not in table:
-                hint += "; the name of the collector stands for its type, unless type is set"
-            complaints.append(
-                f"{document.name}:{line}:{column}: collectors.{name}.type: {error}{hint}"
-            )
-            continue
-        collector = _collector(document, name, spec, registry)
-        if collector is not None:
-            found.append(collector)
-    return tuple(found), complaints
+    specs, complaints = find_plugins(
+        document,
+        ("collectors",),
+        registry,
+        registry.collector_spec,
+        kind="collector",
+        expected="the name of a plugin",
+    )
+    read = (_collector(document, name, spec, registry) for name, spec in specs.items())
+    return tuple(collector for collector in read if collector is not None), complaints
 
 
 def _default_collector(
@@ -116,21 +97,8 @@ def _collector(
     document: Document, name: str, spec: CollectorSpec[msgspec.Struct], registry: Registry
 ) -> CollectorConfig | None:
     path: KeyPath = ("collectors", name)
-    # One type for the whole table, so that its keys are checked, and suggested, together.
-    whole = msgspec.defstruct(
-        "CollectorTable",
-        [
-            ("type", str, name),
-            ("delivery", DeliveryConfig, DeliveryConfig()),
-            ("filter", FilterConfig, FilterConfig()),
-        ],
-        bases=(spec.config_type,),
-        kw_only=True,
-        forbid_unknown_fields=True,
-    )
-    if document.convert(path, whole) is None:
-        return None
-    options = document.part(path, spec.config_type, without=_OWN_KEYS)
+    own_tables = {"delivery": DeliveryConfig(), "filter": FilterConfig()}
+    options = read_options(document, path, spec.config_type, own_tables)
     if options is None:
         return None
     own = document.get((*path, "delivery"))

@@ -13,7 +13,7 @@ from trireme_collector.errors import PluginError
 
 if TYPE_CHECKING:
     import importlib.metadata
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     import msgspec
 
@@ -170,8 +170,7 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self._working(name)
-        return self._offered(info, info.collectors, "collector")
+        return self._offered(name, lambda info: info.collectors, "collector")
 
     def enricher_spec(self, name: str) -> EnricherSpec[msgspec.Struct]:
         """Give the look-up of this name, loading its plugin.
@@ -179,8 +178,7 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self._working(name)
-        return self._offered(info, info.enrichers, "look-up")
+        return self._offered(name, lambda info: info.enrichers, "look-up")
 
     def discoverer_spec(self, name: str) -> DiscovererSpec[msgspec.Struct]:
         """Give the way to find units of this name, loading its plugin.
@@ -188,8 +186,7 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self._working(name)
-        return self._offered(info, info.discoverers, "way to find units")
+        return self._offered(name, lambda info: info.discoverers, "way to find units")
 
     def format_spec(self, name: str) -> FormatSpec:
         """Give the format of this name, loading its plugin.
@@ -197,8 +194,7 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self._working(name)
-        return self._offered(info, info.formats, "format")
+        return self._offered(name, lambda info: info.formats, "format")
 
     def filter_spec(self, name: str) -> FilterSpec[msgspec.Struct]:
         """Give the filter of this name, loading its plugin.
@@ -206,17 +202,16 @@ class Registry:
         Raises:
             PluginError: It is unknown, blocked or broken; the message says which and why.
         """
-        info = self._working(name)
-        return self._offered(info, info.filters, "filter")
+        return self._offered(name, lambda info: info.filters, "filter")
 
-    def _working(self, name: str) -> PluginInfo:
+    def _offered(
+        self, name: str, specs_of: Callable[[PluginInfo], tuple[NamedT, ...]], kind: str
+    ) -> NamedT:
+        """Load a plugin, and find what it offers under the name of its entry point."""
         info = self.describe(name)
         if info.error is not None:
             raise self._broken(info)
-        return info
-
-    def _offered(self, info: PluginInfo, specs: tuple[NamedT, ...], kind: str) -> NamedT:
-        """Find the specification that is called as its entry point is."""
+        specs = specs_of(info)
         for spec in specs:
             if spec.name == info.name:
                 return spec
