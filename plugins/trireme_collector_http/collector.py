@@ -6,14 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from trireme_collector import (
-    RECORD_TYPES,
-    ConfigError,
-    FlowRecord,
-    PermanentDeliveryError,
-    RetryableDeliveryError,
-)
-from trireme_collector.delivery import FailureReporter
+from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord, RetryableDeliveryError
 from trireme_collector.enrichment import SteadyForms
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector.option_secrets import Secret, SecretError
@@ -30,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["HttpCollector"]
 
 _NANOSECONDS = 1_000_000_000
-_SIZE_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that bodies are too large
-_TOO_LARGE = 413
 
 
 class _Unsettled(NamedTuple):
@@ -83,7 +74,6 @@ class HttpCollector:
         self._render = text_form(options.format, agent_ip=options.agent_ip, enrich=enrich)
         self._forms: SteadyForms[bytes] = SteadyForms()
         self._signing = Secret.of_options(options, "signing_secret")
-        self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._unsettled: _Unsettled | None = None
 
     def open(self) -> None:
@@ -164,16 +154,6 @@ class HttpCollector:
         if meaning in (Meaning.DIVIDE, Meaning.REFUSED):
             self._unsettled = None
         together = meaning is Meaning.DIVIDE and stop - start > 1
-        try:
-            # Together means that nobody knows which.
-            rejected = None if together else stop - start
-            self._sender.fail(answer, meaning, delivered=start, rejected=rejected)
-        except PermanentDeliveryError as refused:
-            if together and answer.status == _TOO_LARGE:
-                self._reporter.report(
-                    "body_too_large",
-                    refused,
-                    time.monotonic_ns(),
-                    remedy="set a smaller max_body_bytes, or a larger limit in the server",
-                )
-            raise
+        # Together means that nobody knows which.
+        rejected = None if together else stop - start
+        self._sender.fail(answer, meaning, delivered=start, rejected=rejected)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import UnsetType
 
-from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord, PermanentDeliveryError
-from trireme_collector.delivery import FailureReporter
+from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord
 from trireme_collector.enrichment import SteadyForms
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector_loki._entries import entry_form
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LokiCollector"]
 
-_NANOSECONDS = 1_000_000_000
-_SIZE_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that bodies are too large
-_TOO_LARGE = 413
 _BUSY = 429
 _SMALLEST_ROOM = 1024
 _GZIP_LEVEL = 6
@@ -90,7 +86,6 @@ class LokiCollector:
             headers=_headers(options),
             time_ns=time_ns,
         )
-        self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._has_metadata = options.structured_metadata
         self._room_bytes = options.max_body_bytes
         self._oldest_ns: int | None = None
@@ -216,18 +211,8 @@ class LokiCollector:
         together = meaning is Meaning.DIVIDE and stop - done > 1 and not all_too_old
         if meaning is Meaning.DIVIDE and not together:
             self._now_ns = None  # what is refused does not come again
-        try:
-            # Together means that nobody knows which.
-            fail(meaning, rejected=None if together else stop - done)
-        except PermanentDeliveryError as refused:
-            if together and answer.status == _TOO_LARGE:
-                self._reporter.report(
-                    "body_too_large",
-                    refused,
-                    time.monotonic_ns(),
-                    remedy="set a smaller max_body_bytes, or a larger limit in the server",
-                )
-            raise
+        # Together means that nobody knows which.
+        fail(meaning, rejected=None if together else stop - done)
 
     def _go_without_metadata(self) -> None:
         self._has_metadata = False

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["OtlpCollector"]
 
 _NANOSECONDS = 1_000_000_000
-_INTERVAL_NS = 60 * _NANOSECONDS  # how often the same is said
-_TOO_LARGE = 413
+_INTERVAL_NS = 60 * _NANOSECONDS  # how often it is said that the receiver warns
 _GZIP_LEVEL = 6
 _SHOWN_CHARACTERS = 200
 _ATTRIBUTE_BYTES = 24  # what a body has around each attribute, about
@@ -151,20 +150,9 @@ class OtlpCollector:
         if meaning is Meaning.REFUSED:
             # Another status is not about log records: no receiver answers there, or not now.
             meaning = Meaning.RETRY
-        together = stop - done > 1
-        try:
-            # Together means that nobody knows which.
-            rejected = None if together else 1
-            self._sender.fail(answer, meaning, delivered=done, rejected=rejected)
-        except PermanentDeliveryError as refused:
-            if together and answer.status == _TOO_LARGE:
-                self._reporter.report(
-                    "body_too_large",
-                    refused,
-                    time.monotonic_ns(),
-                    remedy="set a smaller max_body_bytes, or a larger limit in the receiver",
-                )
-            raise
+        # Together means that nobody knows which.
+        rejected = None if stop - done > 1 else 1
+        self._sender.fail(answer, meaning, delivered=done, rejected=rejected)
 
 
 def _size(log: Log) -> int:

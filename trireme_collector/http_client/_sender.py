@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
+from trireme_collector.delivery import FailureReporter
 from trireme_collector.errors import (
     ConfigError,
     PermanentDeliveryError,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from trireme_collector.http_client._tls import Fingerprint
 
 __all__ = ["HttpSender"]
+
+_SIZE_INTERVAL_NS = 60 * 1_000_000_000  # how often it is said that bodies are too large
+_TOO_LARGE = 413
 
 
 class HttpSender:
@@ -74,6 +78,7 @@ class HttpSender:
         if "user-agent" not in {name.lower() for name in target.headers}:
             self._headers["User-Agent"] = "trireme-collector"
         self._credentials = Credentials(target)
+        self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._exchange: Exchange | None = None
         self._fingerprint: Fingerprint = ()
 
@@ -140,6 +145,9 @@ class HttpSender:
     ) -> NoReturn:
         """Raise what an answer means that is not "delivered".
 
+        That the records of a batch are too large together is logged as well: it is divided then,
+        each time anew, and a smaller body would spare that.
+
         Args:
             answer: The answer.
             meaning: What it means.
@@ -160,7 +168,15 @@ class HttpSender:
             raise RefusedCredentialsError(
                 f"{message}; {remedy}", delivered=delivered, retry_after=asked
             )
-        raise PermanentDeliveryError(message, delivered=delivered, rejected=rejected)
+        refused = PermanentDeliveryError(message, delivered=delivered, rejected=rejected)
+        if answer.status == _TOO_LARGE and rejected is None:
+            self._reporter.report(
+                "body_too_large",
+                refused,
+                time.monotonic_ns(),
+                remedy="set a smaller max_body_bytes, or a larger limit in the server",
+            )
+        raise refused
 
     def message(self, reason: str) -> str:
         """Say who cannot deliver where, and why."""
