@@ -89,8 +89,9 @@ def in_place(tree: Tree) -> bool:
         [["iptables", "-F", "INPUT"], ["ip6tables", "-D", "INPUT", "1"]],
         [["iptables", "-I", "INPUT", "1", "-j", "ACCEPT"]],
         [["iptables-restore", "/dev/null"], ["iptables", "-t", "security", "-F"]],
+        [["iptables", "-R", "INPUT", "1", "-s", "203.0.113.9", "-j", "TRIREME-IN"]],
     ],
-    ids=["flush", "both", "before-ours", "kept-marks"],
+    ids=["flush", "both", "before-ours", "kept-marks", "narrower"],
 )
 def test_what_others_do_to_the_rules_lasts_no_second(
     tree: Tree, knocking: Knocking, commands: list[list[str]]

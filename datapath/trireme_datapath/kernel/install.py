@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from trireme_collector.errors import DatapathError, PrivilegeError
 from trireme_datapath.kernel.rules import QueueRules, install_text, problems_in, remove_text
+from trireme_datapath.kernel.rules._saved_rules import own_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,8 @@ class KernelRules:
         self.rules = rules
         self._families = tuple(families)
         self._run = run
+        # Our rules by IP version as the kernel's tools write them, once they were seen to be right.
+        self._seen: dict[int, dict[str, list[str]]] = {}
 
     def install(self) -> None:
         """Put the rules in place, in every IP version or in none.
@@ -92,6 +95,7 @@ class KernelRules:
             DatapathError: The kernel refuses the rules.
         """
         self.rules.check()
+        self._seen.clear()
         saved = {family: self._saved(family) for family in self._families}
         done: list[int] = []
         try:
@@ -103,9 +107,13 @@ class KernelRules:
                 if not remove_text(self.rules, saved[family]):  # it was not there before us
                     self._restore(family, remove_text(self.rules, self._saved(family)))
             raise
+        self.verify()
 
     def verify(self) -> list[str]:
         """Say how what is in place differs; an empty list when it does not.
+
+        Every word counts from the first time on that nothing differed: a rule with a condition
+        more looks much the same, and lets others pass.
 
         Raises:
             PrivilegeError: iptables is missing or may not read rules.
@@ -114,8 +122,17 @@ class KernelRules:
         return [
             problem
             for family in self._families
-            for problem in problems_in(self.rules, family, self._saved(family))
+            for problem in self._problems(family, self._saved(family))
         ]
+
+    def _problems(self, family: int, saved: str) -> list[str]:
+        problems = problems_in(self.rules, family, saved)
+        if problems:
+            return problems
+        found = own_rules(saved, self.rules.chains)
+        seen = self._seen.setdefault(family, found)
+        changed = sorted(one for one in found.keys() | seen if found.get(one) != seen.get(one))
+        return [f"IPv{family}: our rules in {chain} have other conditions" for chain in changed]
 
     def remove(self) -> None:
         """Take the rules away; what is not there is no error.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from trireme_collector.errors import ConfigError, DatapathError, PrivilegeError
 from trireme_datapath.kernel.install import KernelRules, run_iptables
@@ -328,6 +329,48 @@ def test_both_ip_versions_are_installed_and_removed() -> None:
     rules.remove()
     assert len(iptables.calls) == 4
     assert len(rules.verify()) == 6  # three chains in both
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "chain"),
+    [
+        ("-A INPUT -j TRIREME-IN", "-A INPUT -s 203.0.113.9 -j TRIREME-IN", "INPUT"),
+        ("-A TRIREME-IN -j NFQUEUE", "-A TRIREME-IN ! -p udp -j NFQUEUE", "TRIREME-IN"),
+        ("--ctstatus CONFIRMED", "--ctstatus EXPECTED,CONFIRMED", "TRIREME-IN"),
+        ("NEW,ESTABLISHED -j CONNMARK", "INVALID,NEW -j CONNMARK", "TRIREME-KEEP"),
+        ("-A OUTPUT -j TRIREME-MARK\n", "", "OUTPUT"),
+        (
+            "-A OUTPUT -j TRIREME-MARK\n",
+            "-A OUTPUT -j TRIREME-MARK\n-A OUTPUT -j TRIREME-MARK\n",
+            "OUTPUT",
+        ),
+    ],
+)
+def test_a_rule_that_takes_other_packets_than_before_is_told(
+    before: str, after: str, chain: str
+) -> None:
+    iptables = FakeIptables()
+    group = CgroupMark(path="web", value=1 << 18, mask=1 << 18)
+    rules = KernelRules(structs.replace(INPUT_ONLY, cgroups=(group,)), run=iptables)
+    rules.install()
+    assert rules.verify() == []
+    saved = iptables.saved["ip6tables"]
+    assert before in saved
+    iptables.saved["ip6tables"] = saved.replace(before, after)
+    assert rules.verify() == [f"IPv6: our rules in {chain} have other conditions"]
+    rules.install()
+    assert rules.verify() == []
+
+
+def test_rules_in_another_order_are_told() -> None:
+    iptables = FakeIptables()
+    rules = KernelRules(structs.replace(INPUT_ONLY, loopback=True), run=iptables)
+    rules.install()
+    lines = iptables.saved["iptables"].splitlines()
+    one, other = (i for i, line in enumerate(lines) if line.startswith("-A TRIREME-OUT"))
+    lines[one], lines[other] = lines[other], lines[one]
+    iptables.saved["iptables"] = "\n".join(lines)
+    assert rules.verify()
 
 
 def test_all_or_none() -> None:

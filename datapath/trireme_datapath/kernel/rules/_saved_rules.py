@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "begins_with",
     "essence_of",
     "existing_chains",
     "own_jumps",
+    "own_rules",
     "queue_words",
     "rules_by_chain",
 ]
@@ -33,6 +34,23 @@ def own_jumps(saved: str, table: str, chains: Iterable[str]) -> list[str]:
             if target in ours and words[1] not in ours:
                 jumps.append(line[3:])
     return jumps
+
+
+def own_rules(saved: str, chains: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Give the rules in our chains and those that jump into them, by the chain that they are in.
+
+    Args:
+        saved: What ``iptables-save`` printed.
+        chains: Our chains by table.
+    """
+    found: dict[str, list[str]] = {}
+    for table, names in chains.items():
+        ours = set(names)
+        for chain, rules in rules_by_chain(saved, table).items():
+            own = [f"{table} {one}" for one in rules if chain in ours or _target(one) in ours]
+            if own:
+                found.setdefault(chain, []).extend(own)
+    return found
 
 
 def existing_chains(saved: str, table: str) -> set[str]:
