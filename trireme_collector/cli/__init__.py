@@ -20,13 +20,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, a number of `ExitCode`.
     """
+    from trireme_collector.cli._standard_streams import open_missing_streams
+
+    open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):
         # Scripts ask for it often: no command, no plugin and no parser is needed to answer.
         from trireme_collector import __version__
 
-        sys.stdout.write(f"trireme-collector {__version__}\n")
-        return 0
+        try:
+            sys.stdout.write(f"trireme-collector {__version__}\n")
+            sys.stdout.flush()
+        except OSError:
+            pass  # below, it is said once more, and what is wrong
+        else:
+            return 0
     from trireme_collector.cli._main import run
 
     return run(words)

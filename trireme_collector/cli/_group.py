@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -94,6 +94,23 @@ class CommandGroup(click.Group):
         refuse_unknown(ctx, args, self.found)
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  as click has it
+    ) -> click.Context:
+        """Read the words; those that ask for help or the version are answered here.
+
+        Raises:
+            ReaderGoneError: Nobody reads the answer any more.
+        """
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.
 
@@ -125,7 +142,7 @@ class CommandGroup(click.Group):
             command = self.get_command(ctx, name)
         except PluginError as error:
             return f"(broken: {error.__cause__ or error})"
-        return "" if command is None else command.get_short_help_str(limit=72)
+        return "" if command is None else command.get_short_help_str(limit=100)
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:

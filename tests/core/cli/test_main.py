@@ -265,11 +265,14 @@ def test_help_and_version_load_no_plugin() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_output_that_cannot_be_written() -> None:
-    code = "import sys; from trireme_collector.cli import main; sys.exit(main(sys.argv[1:]))"
+PROGRAM = "import sys; from trireme_collector.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("word", ["schema", "--help", "--version"])
+def test_output_that_cannot_be_written(word: str) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [sys.executable, "-c", code, "schema"],
+            [sys.executable, "-c", PROGRAM, word],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -279,3 +282,36 @@ def test_output_that_cannot_be_written() -> None:
     assert done.returncode == ExitCode.OUTPUT
     assert "the output cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("word", ["schema", "--help", "--version"])
+def test_a_reader_that_went_away_before_the_first_line(word: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, word],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+
+
+@pytest.mark.parametrize("word", ["schema", "--version", "plugins list"])
+def test_standard_streams_that_are_closed(word: str) -> None:
+    script = f"""exec <&- >&- 2>&-; {sys.executable} -c '{PROGRAM}' {word}"""
+    done = subprocess.run(["/bin/sh", "-c", script], check=False)
+    assert done.returncode == ExitCode.OK
+
+
+def test_no_file_gets_the_number_of_a_closed_stream() -> None:
+    code = (
+        "from trireme_collector.cli import main; main(['--version']);"
+        "number = open('/dev/null').fileno(); raise SystemExit(0 if number > 2 else 3)"
+    )
+    script = f"""exec <&- >&- 2>&-; {sys.executable} -c "{code}" """
+    assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == 0
