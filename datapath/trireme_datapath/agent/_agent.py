@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -26,7 +26,12 @@ from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
-from trireme_datapath.agent._report import AgentReport, OutputError, log_end, warn_of_short_queue
+from trireme_datapath.agent._report import (
+    AgentReport,
+    log_end,
+    refused_output,
+    warn_of_short_queue,
+)
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import describe, observe_health, packet_status
@@ -55,10 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent"]
 
-_CLOSE_SECONDS: Final = 5.0
 _STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as it is
-
-ResultT = TypeVar("ResultT")
 
 
 class Agent(Askable):
@@ -180,7 +182,7 @@ class Agent(Askable):
         try:
             self.pipeline.start()
         except (ConfigError, DeliveryError) as error:
-            raise OutputError(str(error)) from error
+            raise refused_output(error) from error
         try:
             self._watch.open()
             self._control.open()

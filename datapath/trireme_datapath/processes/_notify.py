@@ -16,6 +16,7 @@ _NAMES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _PASSED: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 _MICROSECOND: Final = 1_000
+_SECOND_NS: Final = 1_000_000_000
 
 
 class ServiceNotifier:
@@ -35,6 +36,7 @@ class ServiceNotifier:
         self._variables = {name: value for name, value in found.items() if value}
         self._address = found["NOTIFY_SOCKET"]
         self.watchdog_seconds = 0.0
+        self._next_alive_ns = 0
         whose = found["WATCHDOG_PID"]
         if found["WATCHDOG_USEC"].isdecimal() and whose in {"", str(pid or os.getpid())}:
             # Twice as often as asked for, as sd_watchdog_enabled(3) advises.
@@ -75,6 +77,16 @@ class ServiceNotifier:
     def alive(self) -> None:
         """Say that we live."""
         self._send("WATCHDOG=1")
+
+    def turned(self, now_ns: int) -> None:
+        """Note that the loop turned: say that we live, as often as it wants to hear it.
+
+        Args:
+            now_ns: The time, of any clock that goes forward.
+        """
+        if self.watchdog_seconds and now_ns >= self._next_alive_ns:
+            self._next_alive_ns = now_ns + round(self.watchdog_seconds * _SECOND_NS)
+            self.alive()
 
     def extend(self, seconds: float) -> None:
         """Ask for more time to start or stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from trireme_datapath.processes._enforcer_messages import TraceUnit
 from trireme_datapath.processes._notify import ServiceNotifier
 from trireme_datapath.processes._privileges import Capability, become, keep_only
 from trireme_datapath.processes._reload import PolicyChange
-from trireme_datapath.processes._restart import exchange_children, give_place
+from trireme_datapath.processes._restart import PlannedRestart
 from trireme_datapath.processes._state import SupervisorState
 from trireme_datapath.processes._supervisor_status import SupervisorStatus
 from trireme_datapath.processes._tree import Tree
@@ -57,15 +57,10 @@ if TYPE_CHECKING:
 __all__ = ["Supervisor"]
 
 _KERNEL_TABLE: Final = "queues"  # as the unit for systemd calls it
-_SECOND_NS: Final = 1_000_000_000
 _START_SECONDS: Final = 90.0
-_STATUS_SECONDS: Final = 2.0
 _RELEASE_SECONDS: Final = 5.0
-_CLOSE_SECONDS: Final = 5.0
 _AFTER_DEADLINE_SECONDS: Final = 12.0
 _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
-
-ResultT = TypeVar("ResultT")
 
 
 class Supervisor(Askable):
@@ -115,7 +110,6 @@ class Supervisor(Askable):
         self._log_words = log
         self._files = AgentFiles(config)
         self._state = state
-        self._whole_program = whole_program
         if state is None:
             policy = self._files.load_policy()
         else:
@@ -128,11 +122,8 @@ class Supervisor(Askable):
         # What the service manager set up is for the whole program, not for a part of another.
         environment = os.environ if whole_program else {}
         self._notifier = ServiceNotifier(environment if state is None else dict(state.notifier))
-        self._next_alive_ns = 0
         self.tree: Tree | None = None
-        self._restarts: list[Future[RestartResult]] = []
-        self._stopping = False
-        self._reload_asked = self._restart_asked = self._exec_asked = False
+        self._stopping = self._reload_asked = False
         self.users = UserLog(self.report)
         self.units = UnitLifecycle(
             self.report,
@@ -148,8 +139,10 @@ class Supervisor(Askable):
             BackgroundWork(self.ask),
             self.report,
         )
-        self._keeper.begins = self._notifier.reloading
-        self._keeper.ended = lambda: self._notifier.ready(self._sentence())
+        self._restart = PlannedRestart(self, self._files, log, whole_program=whole_program)
+        for change in (self._keeper, self._restart):
+            change.begins = self._notifier.reloading
+            change.ended = lambda: self._notifier.ready(self._sentence())
         if state is not None:
             self._keeper.since_ns, self._keeper.refused = state.policy_since_ns, state.refused
             self.units.adopt(policy.policy, state.units)
@@ -249,7 +242,7 @@ class Supervisor(Askable):
 
     def restart(self) -> None:
         """Make `run` exchange every process, without a loss; for signal handlers, too."""
-        self._restart_asked = True
+        self._restart.asked = True
         self._wake()
 
     def run(self) -> AgentReport:
@@ -282,11 +275,7 @@ class Supervisor(Askable):
         """Make `run` exchange every process, and give what comes of it."""
         future: Future[RestartResult] = Future()
 
-        def job() -> None:
-            self._restarts.append(future)
-            self._restart_asked = True
-
-        self.ask(job)
+        self.ask(lambda: self._restart.ask(future))
         return future
 
     def report(self, record: Record) -> None:
@@ -335,27 +324,14 @@ class Supervisor(Askable):
 
     def _turned(self) -> None:
         self._jobs.run()
-        seconds, now_ns = self._notifier.watchdog_seconds, time.monotonic_ns()
-        if seconds and now_ns >= self._next_alive_ns:
-            self._next_alive_ns = now_ns + round(seconds * _SECOND_NS)
-            self._notifier.alive()
+        self._notifier.turned(time.monotonic_ns())
 
     def _obey(self, tree: Tree) -> None:
-        busy = self._keeper.is_changing
         if self._reload_asked:
             self._reload_asked = False
             self._begin_reload(Future())  # the log tells what comes of it
-        elif self._restart_asked and not busy:
-            self._restart_asked = False
-            futures, self._restarts = self._restarts, []
-            self._notifier.reloading()
-            done = exchange_children(
-                tree, self._files, futures, self._close_seconds, lambda: self._stopping, self.ask
-            )
-            self._notifier.ready(self._sentence())
-            self._exec_asked = done and self._whole_program
-        elif self._exec_asked and not busy and not self._jobs:
-            self._exec_asked = give_place(tree, self, self._log_words)
+        elif not self._keeper.is_changing:
+            self._restart.step(tree, self._close_seconds, lambda: self._stopping)
 
     def _begin_reload(self, future: Future[ReloadResult]) -> None:
         if self.tree is not None:
@@ -422,7 +398,7 @@ class Supervisor(Askable):
 
     def is_wanted_otherwise(self) -> bool:
         """Tell whether something else is more urgent than another program."""
-        asked = self._stopping or self._reload_asked or self._restart_asked
+        asked = self._stopping or self._reload_asked or self._restart.asked
         return asked or self._keeper.is_changing or bool(self._jobs)
 
     def _sentence(self) -> str:

@@ -82,3 +82,15 @@ def test_a_file_that_was_opened_for_us_is_found_by_its_name() -> None:
     assert notifier.passed("queues") == -1
     assert ServiceNotifier({**descriptors, "LISTEN_FDS": "x"}, pid=7).passed("queues") == -1
     assert ServiceNotifier(dict(descriptors), pid=7).passed("nothing") == -1
+
+
+def test_a_loop_that_turns_lives(manager: socket.socket) -> None:
+    environment = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "4000000"}
+    notifier = ServiceNotifier(environment)
+    second_ns = 1_000_000_000
+    for now_ns in (7 * second_ns, 8 * second_ns, 9 * second_ns - 1, 9 * second_ns):
+        notifier.turned(now_ns)
+    manager.settimeout(0)
+    assert [manager.recv(1000), manager.recv(1000)] == [b"WATCHDOG=1"] * 2
+    with pytest.raises(BlockingIOError):
+        manager.recv(1000)
