@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from trireme_collector import ConfigError
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector_kafka._errors import explain
 
 if TYPE_CHECKING:
@@ -32,12 +33,18 @@ def own_text(error: Exception, *, tls: bool = True) -> str:
     return str(error) if fault is None or isinstance(fault, str) else explain(fault, tls=tls)
 
 
+class MissingExtraError(ConfigError):
+    """The library is not installed."""
+
+    exit_code = ExitCode.MISSING_EXTRA
+
+
 def require_library(what: str) -> None:
     """Make sure that the library is there.
 
     Raises:
-        ConfigError: It is not.
+        MissingExtraError: It is not.
     """
     if importlib.util.find_spec("confluent_kafka") is None:
         msg = f"{what} needs the package confluent-kafka: pip install 'trireme-collector[kafka]'"
-        raise ConfigError(msg)
+        raise MissingExtraError(msg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +15,7 @@ from trireme_collector import (
     RetryableDeliveryError,
 )
 from trireme_collector.option_secrets import SecretError
+from trireme_collector_kafka._clients import require_library
 from trireme_collector_kafka._configuration import (
     fingerprint,
     library_configuration,
@@ -89,12 +89,7 @@ class KafkaCollector:
         Raises:
             ConfigError: One of them cannot be used, or the extra is not installed.
         """
-        if importlib.util.find_spec("confluent_kafka") is None:
-            msg = (
-                f"collector {self._name!r} needs the package confluent-kafka:"
-                " pip install 'trireme-collector[kafka]'"
-            )
-            raise ConfigError(msg)
+        require_library(f"collector {self._name!r}")
         try:
             self._renew()
         except SecretError as error:

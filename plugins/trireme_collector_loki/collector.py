@@ -12,6 +12,7 @@ from msgspec import UnsetType
 
 from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord
 from trireme_collector.enrichment import SteadyForms
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector_loki._entries import entry_form
 from trireme_collector_loki._options import PUSH_PATH
@@ -39,6 +40,12 @@ _BUSY = 429
 _SMALLEST_ROOM = 1024
 _GZIP_LEVEL = 6
 _ENTRY_BYTES = 24  # what a body has around each line, about
+
+
+class _MissingExtraError(ConfigError):
+    """The library that the extra brings is not installed."""
+
+    exit_code = ExitCode.MISSING_EXTRA
 
 
 class LokiCollector:
@@ -103,7 +110,7 @@ class LokiCollector:
                 f"collector {self._name!r} needs the package cramjam:"
                 " pip install 'trireme-collector[loki]'"
             )
-            raise ConfigError(msg)
+            raise _MissingExtraError(msg)
 
     def deliver(self, batch: Sequence[Record]) -> None:
         """Push the records.

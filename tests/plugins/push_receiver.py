@@ -10,7 +10,8 @@ import threading
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import ssl
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["PushAnswer", "PushReceiver"]
 
@@ -23,6 +24,9 @@ class PushReceiver(http.server.ThreadingHTTPServer, abc.ABC):
 
     It serves from its construction on: a subclass sets its own attributes first.
 
+    Args:
+        context: TLS, if it is to be spoken.
+
     Attributes:
         targets: The path of each request.
         lock: Is held while a push is answered.
@@ -33,17 +37,18 @@ class PushReceiver(http.server.ThreadingHTTPServer, abc.ABC):
     block_on_close = False
     request_queue_size = 32
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._context = context
         self.targets: list[str] = []
         self.lock = threading.Lock()
         self.open_connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._serve()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://127.0.0.1:{self.server_address[1]}"
 
     def stop(self) -> None:
         """Serve no more, and break the connections that are open."""
@@ -54,6 +59,26 @@ class PushReceiver(http.server.ThreadingHTTPServer, abc.ABC):
             for connection in self.open_connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Be gone for a while; then be back at the same port, with what was taken before."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_bind()
+            self.server_activate()
+            self._serve()
+
+    def _serve(self) -> None:
+        if self._context is not None:
+            self.socket = self._context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        self._thread.start()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of connections that break: the tests break them."""

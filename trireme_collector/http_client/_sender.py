@@ -16,6 +16,7 @@ from trireme_collector.errors import (
     RefusedCredentialsError,
     RetryableDeliveryError,
 )
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector.http_client._answers import Meaning, explain, judge, retry_after_seconds
 from trireme_collector.http_client._credentials import Credentials
 from trireme_collector.http_client._exchange import Exchange, ExchangeError
@@ -36,6 +37,12 @@ __all__ = ["HttpSender"]
 
 _SIZE_INTERVAL_NS = 60 * 1_000_000_000  # how often it is said that bodies are too large
 _TOO_LARGE = 413
+
+
+class MissingExtraError(ConfigError):
+    """The library that the extra brings is not installed."""
+
+    exit_code = ExitCode.MISSING_EXTRA
 
 
 class HttpSender:
@@ -86,14 +93,15 @@ class HttpSender:
         """Read certificates and secrets; the first request opens the connection.
 
         Raises:
-            ConfigError: One of them cannot be used, or the extra is not installed.
+            ConfigError: One of them cannot be used.
+            MissingExtraError: The extra is not installed.
         """
         if importlib.util.find_spec("httpx2") is None:
             msg = (
                 f"collector {self._name!r} needs the package httpx2:"
                 f" pip install 'trireme-collector[{self._extra}]'"
             )
-            raise ConfigError(msg)
+            raise MissingExtraError(msg)
         try:
             self._credentials.headers()
             self._renew(fingerprint(self._target))

@@ -19,7 +19,7 @@ from trireme_datapath.agent._files import changed_keys
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._monitor_feed import MonitorFeed
 from trireme_datapath.agent._monitor_watch import MonitorWatch
-from trireme_datapath.agent._report import OutputError, records_summary
+from trireme_datapath.agent._report import records_summary, refused_output
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import describe
 from trireme_datapath.agent.monitor_config import load_monitor_config
@@ -145,7 +145,7 @@ class MonitorAgent:
         try:
             self.pipeline.start()
         except (ConfigError, DeliveryError) as error:
-            raise OutputError(str(error)) from error
+            raise refused_output(error) from error
         try:
             self._watch.open()
             self._control.open()

@@ -16,13 +16,32 @@ from trireme_collector.pipeline import (
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["AgentReport", "OutputError", "log_end", "records_summary", "warn_of_short_queue"]
+    from trireme_collector.errors import TriremeError
+
+__all__ = [
+    "AgentReport",
+    "OutputError",
+    "log_end",
+    "records_summary",
+    "refused_output",
+    "warn_of_short_queue",
+]
 
 
 class OutputError(ConfigError):
     """A collector cannot open what it writes to."""
 
     exit_code = ExitCode.OUTPUT
+
+
+def refused_output(error: TriremeError) -> OutputError:
+    """Give what a start ends with because a collector cannot be opened.
+
+    Its exit code is that of the error, if it has one of its own: a library may be missing.
+    """
+    refused = OutputError(str(error))
+    refused.exit_code = getattr(error, "exit_code", refused.exit_code)
+    return refused
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -281,7 +281,8 @@ def _check_outputs(
             # A start goes on: the records wait until the receiver is there.
             warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
         elif isinstance(error, ConfigError):
-            problems.append(_Finding(subject, message, ExitCode.OUTPUT))
+            code = getattr(error, "exit_code", ExitCode.OUTPUT)
+            problems.append(_Finding(subject, message, code))
         else:
             problems.extend(_findings(subject, error))
     unusable = loaded.probe_lookups()

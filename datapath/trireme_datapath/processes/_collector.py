@@ -16,8 +16,9 @@ from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.errors import ConfigError, DeliveryError, TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.records import FlowRecord
-from trireme_datapath.agent import OutputError, load_agent_config
+from trireme_datapath.agent import load_agent_config
 from trireme_datapath.agent._publisher import Publisher
+from trireme_datapath.agent._report import refused_output
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import health_statuses
 from trireme_datapath.agent._watch import AgentWatch
@@ -124,7 +125,7 @@ class CollectorProcess:
         try:
             self._pipeline.start()
         except (ConfigError, DeliveryError) as error:
-            raise OutputError(str(error)) from error
+            raise refused_output(error) from error
         try:
             self._watch.open()
             self._publisher.open()

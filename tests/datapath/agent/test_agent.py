@@ -280,6 +280,15 @@ def test_an_output_that_cannot_be_opened_stops_the_start_before_anything_else(
     assert "rules" not in bench.calls
 
 
+def test_an_output_whose_library_is_missing_ends_with_the_code_for_that(bench: Bench) -> None:
+    missing = ConfigError("it needs a package")
+    missing.exit_code = ExitCode.MISSING_EXTRA  # type: ignore[attr-defined]  # as plugins may
+    bench.output.error = missing
+    with pytest.raises(OutputError, match="it needs a package") as caught:
+        bench.agent().start()
+    assert caught.value.exit_code == ExitCode.MISSING_EXTRA
+
+
 def test_a_plugin_that_breaks_while_opening(bench: Bench) -> None:
     bench.output.error = ZeroDivisionError("x")
     with pytest.raises(PluginError, match="ZeroDivisionError"):

@@ -145,6 +145,21 @@ def test_a_missing_extra(
     assert "trireme-collector[nfqueue]" in out
 
 
+def test_an_output_whose_library_is_missing(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, package=None: None if name == "httpx2" else find_spec(name, package),
+    )
+    path = config(file, "[collectors.http]\nurl = 'http://127.0.0.1:1'")
+    code, out = check(path, capsys)
+    assert code == ExitCode.MISSING_EXTRA
+    assert f"{path}:4:1: collectors.http: collector 'http' needs the package httpx2" in out
+
+
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = config(file, "[collectors.file]\npath = 'x'\npassword = 'hunter2'")
     code, out = check(path, capsys, "--json")

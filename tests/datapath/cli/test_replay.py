@@ -18,11 +18,13 @@ from scapy.layers.inet import IP, TCP, UDP
 
 from trireme_collector import registry
 from trireme_collector.cli import main
+from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.errors import (
     ConfigError,
     DeliveryError,
     PermanentDeliveryError,
     PluginError,
+    TriremeError,
 )
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.hookspecs import CollectorSpec, hookimpl
@@ -411,3 +413,10 @@ def test_names_in_rules_are_learned_from_the_capture(tmp_path: Path) -> None:
     for expected in ('"policy_id":"api"', '"name_lookup":"api.example.com."', '"reason":"reset"'):
         assert expected in text.replace(": ", ":"), expected
     assert '"policy_id":"default"' in text.replace(": ", ":")
+
+
+def test_a_collector_that_cannot_write(tmp_path: Path) -> None:
+    result = run(DEMO, "--policy", POLICY, "--collector", f"file:path={tmp_path}/none/a")
+    assert isinstance(result.exception, TriremeError)
+    assert "does not exist" in str(result.exception)
+    assert exit_code_of(result.exception) == ExitCode.OUTPUT

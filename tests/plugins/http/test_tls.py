@@ -19,6 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.plugins.http.servers import HonestServer, ScriptedServer, server_context
 from trireme_collector import ConfigError, PacketReport, RetryableDeliveryError
+from trireme_collector.cli.errors import exit_code_of
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector_http import HttpCollector, HttpOptions
 
 if TYPE_CHECKING:
@@ -386,8 +388,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.util, "find_spec", lambda name: None if name == "httpx2" else find_spec(name)
     )
     collector = HttpCollector(HttpOptions(url="http://127.0.0.1:1/"), name="h")
-    with pytest.raises(ConfigError, match=r"pip install 'trireme-collector\[http\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'trireme-collector\[http\]'") as caught:
         collector.open()
+    assert exit_code_of(caught.value) == ExitCode.MISSING_EXTRA
 
 
 def test_a_missing_secret_is_a_mistake_of_the_configuration(

@@ -10,7 +10,9 @@ import pytest
 import trustme
 
 from trireme_collector import ConfigError, Registry
+from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.config import Configuration, load_config
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector_kafka import KafkaCollector, KafkaOptions
 
 if TYPE_CHECKING:
@@ -156,5 +158,6 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda name: None if name == "confluent_kafka" else find_spec(name),
     )
     collector = KafkaCollector(KafkaOptions(brokers=["a"], topic="t"), name="k")
-    with pytest.raises(ConfigError, match=r"pip install 'trireme-collector\[kafka\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'trireme-collector\[kafka\]'") as caught:
         collector.open()
+    assert exit_code_of(caught.value) == ExitCode.MISSING_EXTRA

@@ -11,6 +11,8 @@ import pytest
 
 from tests.plugins.kubernetes.api_server import ApiServer, recorded, recorded_changes
 from trireme_collector import ConfigError, Registry
+from trireme_collector.cli.errors import exit_code_of
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector.netobserv import Enricher, KubernetesObject, ObjectLookup
 from trireme_collector_kubernetes import _watcher, cluster
 from trireme_collector_kubernetes.cluster import ClusterOptions, ClusterWatch
@@ -269,8 +271,9 @@ def test_what_is_configured_wrong(server: ApiServer, tmp_path: Path) -> None:
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", {}.get)
-    with pytest.raises(ConfigError, match=r"trireme-collector\[kubernetes\]"):
+    with pytest.raises(ConfigError, match=r"trireme-collector\[kubernetes\]") as caught:
         ClusterWatch.connect(ClusterOptions())
+    assert exit_code_of(caught.value) == ExitCode.MISSING_EXTRA
 
 
 def test_it_is_offered() -> None:

@@ -26,14 +26,14 @@ class LokiReceiver(PushReceiver):
         refuses: Says why a line is refused for another reason, or "".
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self.lines: list[Line] = []
         self.tenants: list[str | None] = []
         self.script: list[tuple[int, dict[str, str], bytes]] = []
         self.oldest_ns = 0
         self.refuses: Callable[[Line], str] = lambda _: ""
         self._known: set[tuple[object, int, str]] = set()
-        super().__init__(port)
+        super().__init__()
 
     @property
     def pushes(self) -> int:

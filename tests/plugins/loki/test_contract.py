@@ -34,7 +34,6 @@ class LokiHarness:
     def __init__(self, table: dict[str, object]) -> None:
         self.table = table
         self.receiver = LokiReceiver()
-        self.port = int(self.receiver.server_address[1])
         self.collectors: list[LokiCollector] = []
 
     def build(self) -> object:
@@ -47,17 +46,7 @@ class LokiHarness:
         return [int(line.metadata["trireme_sequence"]) for line in self.receiver.lines]
 
     def fail(self, fault: Fault) -> AbstractContextManager[object] | None:
-        return self._away() if fault is Fault.AWAY else self._refuses()
-
-    @contextlib.contextmanager
-    def _away(self) -> Iterator[None]:
-        before = self.receiver
-        before.stop()
-        try:
-            yield
-        finally:
-            self.receiver = LokiReceiver(self.port)
-            self.receiver.lines = before.lines
+        return self.receiver.away() if fault is Fault.AWAY else self._refuses()
 
     @contextlib.contextmanager
     def _refuses(self) -> Iterator[None]:

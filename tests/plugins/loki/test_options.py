@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trireme_collector import ConfigError, Registry
+from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.config import Configuration, load_config
+from trireme_collector.exit_codes import ExitCode
 from trireme_collector_loki import LokiCollector, LokiOptions
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str)
         importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
     )
     collector = LokiCollector(LokiOptions(url="http://127.0.0.1:1"), name="l")
-    with pytest.raises(ConfigError, match=rf"{package}: pip install 'trireme-collector\[loki\]'"):
+    named = rf"{package}: pip install 'trireme-collector\[loki\]'"
+    with pytest.raises(ConfigError, match=named) as caught:
         collector.open()
+    assert exit_code_of(caught.value) == ExitCode.MISSING_EXTRA
     collector.close()

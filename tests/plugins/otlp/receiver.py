@@ -22,11 +22,11 @@ class OtlpReceiver(PushReceiver):
         status: The status of every other answer.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.script: list[tuple[int, str, bytes]] = []
         self.status = 200
-        super().__init__(port)
+        super().__init__()
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> PushAnswer:
         """Decode a request, unless the script has another answer."""

@@ -33,7 +33,6 @@ class OtlpHarness:
     def __init__(self, table: dict[str, object]) -> None:
         self.table = table
         self.receiver = OtlpReceiver()
-        self.port = int(self.receiver.server_address[1])
         self.collectors: list[OtlpCollector] = []
 
     def build(self) -> object:
@@ -46,17 +45,7 @@ class OtlpHarness:
         return [int(str(log.attributes["trireme.sequence"])) for log in self.receiver.seen]
 
     def fail(self, fault: Fault) -> AbstractContextManager[object] | None:
-        return self._away() if fault is Fault.AWAY else self._refuses()
-
-    @contextlib.contextmanager
-    def _away(self) -> Iterator[None]:
-        before = self.receiver
-        before.stop()
-        try:
-            yield
-        finally:
-            self.receiver = OtlpReceiver(self.port)
-            self.receiver.seen = before.seen
+        return self.receiver.away() if fault is Fault.AWAY else self._refuses()
 
     @contextlib.contextmanager
     def _refuses(self) -> Iterator[None]:
