@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 __all__ = ["configure_logging"]
 
@@ -23,17 +23,20 @@ def configure_logging(*, as_json: bool, color: bool | None, quiet: bool = False)
         quiet: Whether only errors are shown.
     """
     colors = sys.stderr.isatty() if color is None else color
-    renderer: Processor
+    rendering: list[Processor]
     if as_json:
-        renderer = structlog.processors.JSONRenderer()
+        rendering = [structlog.processors.JSONRenderer()]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, sort_keys=False)
+        rendering = [
+            _disarm,
+            structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, sort_keys=False),
+        ]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.ERROR if quiet else logging.INFO
@@ -41,3 +44,28 @@ def configure_logging(*, as_json: bool, color: bool | None, quiet: bool = False)
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Quoted:
+    """A text that is shown in quotes, with escapes for what is not printable."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _disarm(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """Keep control characters that others chose, in names and answers, from a terminal."""
+    for key, value in entry.items():
+        if not isinstance(value, str) or value.isprintable():
+            continue
+        if key == "exception":
+            lines = value.split("\n")
+            entry[key] = "\n".join(one if one.isprintable() else repr(one)[1:-1] for one in lines)
+        else:
+            entry[key] = _Quoted(value)
+    return entry
