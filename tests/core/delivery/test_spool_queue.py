@@ -155,14 +155,14 @@ def test_a_stalled_disk_holds_up_nobody_who_puts_or_looks(tmp_path: Path) -> Non
 def test_a_full_spool_and_a_full_disk_are_counted(tmp_path: Path) -> None:
     storage = FaultyStorage()
     queue = make(tmp_path, spool=SpoolConfig(max_bytes=16_384, segment_bytes=4096), storage=storage)
-    storage.fail(errno.ENOSPC, kinds=frozenset(("write_at",)), last=1000)
+    storage.faults.begin(errno.ENOSPC, kinds=frozenset(("write_at",)), last=1000)
     put(queue, 1)
     with capture_logs() as logs:
         queue.write(0)
     assert queue.balance().dropped == {DROPPED_NO_SPACE: 1}
     assert logs[0]["event"] == "records_not_spooled"
     assert os.strerror(errno.ENOSPC) in logs[0]["error"]
-    storage.heal()
+    storage.faults.end()
     put(queue, *range(400))
     queue.write(0)
     balance = queue.balance()
@@ -176,11 +176,11 @@ def test_a_file_that_cannot_be_opened_is_asked_for_again(tmp_path: Path) -> None
     queue = make(tmp_path, storage=storage)
     put(queue, 1, 2)
     queue.write(0)
-    storage.fail(errno.EMFILE, kinds=frozenset(("open",)), last=1000)
+    storage.faults.begin(errno.EMFILE, kinds=frozenset(("open",)), last=1000)
     with pytest.raises(OSError, match="open files"):
         queue.take(10, MANY)
     assert balances(queue)
-    storage.heal()
+    storage.faults.end()
     assert numbers(queue.take(10, MANY)) == [1, 2]
     queue.tick(0)
     spool = queue.balance().spool

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
+from tests.call_faults import SHORT_WRITE, CallFaults
 from trireme_collector_file._disk import SystemDisk
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-SHORT_WRITE = "short write"
-"""Not an error: a write takes half of what it was given."""
 KILL = "kill"
 """The process ends within the call, after half of a write and before anything else."""
 
@@ -31,38 +26,16 @@ class KilledError(BaseException):
 
 
 class FaultyDisk(SystemDisk):
-    """Counts calls, and lets some of them fail.
+    """Lets some calls fail.
 
     Attributes:
-        calls: How many calls of the chosen kinds there were.
+        faults: Which.
         descriptors: What is open.
     """
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.kinds: Collection[str] = EVERY_CALL
-        self.fault: int | str | None = None
-        self.first = self.last = 0
+        self.faults = CallFaults()
         self.descriptors: set[int] = set()
-
-    def fail(
-        self,
-        fault: int | str,
-        *,
-        first: int = 1,
-        last: int | None = None,
-        kinds: Collection[str] = EVERY_CALL,
-    ) -> None:
-        """Let the calls from `first` to `last` fail, counted from now; only one by default."""
-        self.fault = fault
-        self.calls = 0
-        self.first = first
-        self.last = first if last is None else last
-        self.kinds = kinds
-
-    def heal(self) -> None:
-        """Let nothing fail any more."""
-        self.fault = None
 
     def bury(self) -> None:
         """Close what a killed process had open, as the kernel does."""
@@ -70,22 +43,17 @@ class FaultyDisk(SystemDisk):
             os.close(descriptor)
         self.descriptors.clear()
 
-    def _is_due(self, kind: str) -> bool:
-        if kind not in self.kinds:
-            return False
-        self.calls += 1
-        return self.fault is not None and self.first <= self.calls <= self.last
-
     def _pass(self, kind: str) -> None:
-        if self._is_due(kind):
+        if self.faults.is_due(kind):
             self._raise(kind)
 
     def _raise(self, kind: str) -> None:
-        if self.fault == KILL:
-            self.last = 10**9  # whatever a dying process does, it does nothing more
+        fault = self.faults.fault
+        if fault == KILL:
+            self.faults.last = 10**9  # whatever a dying process does, it does nothing more
             raise KilledError
-        if isinstance(self.fault, int):
-            raise OSError(self.fault, os.strerror(self.fault), kind)
+        if isinstance(fault, int):
+            raise OSError(fault, os.strerror(fault), kind)
 
     def open(self, path: str, flags: int, mode: int) -> int:
         self._pass("open")
@@ -94,7 +62,8 @@ class FaultyDisk(SystemDisk):
         return descriptor
 
     def close(self, descriptor: int) -> None:
-        if self.fault != KILL or self.calls < self.first:
+        faults = self.faults
+        if faults.fault != KILL or faults.calls < faults.first:
             # As Linux does: the descriptor is gone, whatever the call says.
             self.descriptors.discard(descriptor)
             super().close(descriptor)
@@ -105,17 +74,18 @@ class FaultyDisk(SystemDisk):
         return super().read_at(descriptor, size, offset)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
-        if self._is_due("write"):
+        faults = self.faults
+        if faults.is_due("write"):
             half = memoryview(data)[: len(data) // 2]
-            if self.fault == KILL:
-                if self.calls == self.first:
+            if faults.fault == KILL:
+                if faults.calls == faults.first:
                     super().write(descriptor, half)
                 self._raise("write")
-            if self.fault == SHORT_WRITE and half:
+            if faults.fault == SHORT_WRITE and half:
                 return super().write(descriptor, half)
-            if self.fault != errno.EINTR and half and self.calls == self.first:
+            if faults.fault != errno.EINTR and half and faults.calls == faults.first:
                 # A disk becomes full in the midst of a write, and the next one finds it so.
-                self.last += 1
+                faults.last += 1
                 return super().write(descriptor, half)
             self._raise("write")
         return super().write(descriptor, data)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugins.file.faulty_disk import EVERY_CALL, MAKES_FULL, SHORT_WRITE, FaultyDisk
+from tests.call_faults import SHORT_WRITE
+from tests.plugins.file.faulty_disk import EVERY_CALL, MAKES_FULL, FaultyDisk
 from tests.plugins.file.lives import Life
 
 if TYPE_CHECKING:
@@ -34,18 +35,18 @@ def fsync(request: pytest.FixtureRequest) -> str:
 def test_the_nth_call_fails(tmp_path: Path, name: str, fsync: str) -> None:
     fault, kinds = FAULTS[name]
     disk = FaultyDisk()
-    disk.kinds = kinds
+    disk.faults.kinds = kinds
     healthy = Life(tmp_path / "healthy", disk, fsync=fsync)
     healthy.run()
-    total = disk.calls
+    total = disk.faults.calls
     assert total > 5 or fsync == "never"
     assert healthy.finish() == list(range(healthy.given))
     for n in range(1, total + 1):
         disk = FaultyDisk()
         life = Life(tmp_path / str(n), disk, fsync=fsync)
-        disk.fail(fault, first=n, kinds=kinds)
+        disk.faults.begin(fault, first=n, kinds=kinds)
         life.run()
-        disk.heal()
+        disk.faults.end()
         assert life.finish() == list(range(life.given)), f"call {n}"
         if name == "short":
             assert not life.failures
@@ -58,14 +59,14 @@ def test_from_the_nth_call_on_all_fail_until_the_disk_is_mended(
     tmp_path: Path, kinds: Collection[str], code: int
 ) -> None:
     disk = FaultyDisk()
-    disk.kinds = kinds
+    disk.faults.kinds = kinds
     Life(tmp_path / "healthy", disk).run()
-    for n in range(1, disk.calls + 1, 3):
+    for n in range(1, disk.faults.calls + 1, 3):
         broken = FaultyDisk()
         life = Life(tmp_path / str(n), broken)
-        broken.fail(code, first=n, last=10**9, kinds=kinds)
+        broken.faults.begin(code, first=n, last=10**9, kinds=kinds)
         life.run()
-        broken.heal()
+        broken.faults.end()
         assert life.finish() == list(range(life.given)), f"from call {n}"
 
 
@@ -89,15 +90,15 @@ def test_what_counts_as_delivered_with_always_was_synced(tmp_path: Path) -> None
         life.deliver(collector, 3)
         assert Watched.safe == (tmp_path / "d" / "flows.jsonl").stat().st_size
     # Of a batch that the disk takes half of, the half that counts is on the plates, too.
-    disk.fail(errno.ENOSPC, kinds=("write",))
+    disk.faults.begin(errno.ENOSPC, kinds=("write",))
     life.deliver(collector, 4)
     assert life.taken == 9 + 2
     assert Watched.safe == (tmp_path / "d" / "flows.jsonl").stat().st_size
     # And when that fails, none counts.
-    disk.fail(errno.ENOSPC, last=3, kinds=("write", "sync"))
+    disk.faults.begin(errno.ENOSPC, last=3, kinds=("write", "sync"))
     life.deliver(collector, 4)
     assert life.taken == 9 + 2
-    disk.heal()
+    disk.faults.end()
     collector.close()
     assert life.finish() == list(range(life.given))
 
@@ -108,11 +109,11 @@ def test_what_was_not_synced_is_cut_off_as_soon_as_that_can_be_done(tmp_path: Pa
     collector = life.start()
     assert collector is not None
     life.deliver(collector, 2)
-    disk.fail(errno.EIO, last=10**9, kinds=("sync", "truncate"))
+    disk.faults.begin(errno.EIO, last=10**9, kinds=("sync", "truncate"))
     for _ in range(3):
         life.deliver(collector, 2)
         assert life.taken == 2
-    disk.heal()
+    disk.faults.end()
     life.deliver(collector, 1)
     collector.close()
     assert life.taken == 9

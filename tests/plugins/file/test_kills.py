@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def killed(disk: FaultyDisk, call: int) -> Iterator[None]:
-    disk.fail(KILL, first=call, last=10**9)
+    disk.faults.begin(KILL, first=call, last=10**9)
     with contextlib.suppress(KilledError):
         yield
-    disk.heal()
+    disk.faults.end()
     disk.bury()
 
 
@@ -28,7 +28,7 @@ def killed(disk: FaultyDisk, call: int) -> Iterator[None]:
 def test_killed_at_any_call(tmp_path: Path, compression: str) -> None:
     disk = FaultyDisk()
     Life(tmp_path / "healthy", disk, compression=compression).run()
-    total = disk.calls
+    total = disk.faults.calls
     for n in range(1, total + 1):
         disk = FaultyDisk()
         life = Life(tmp_path / str(n), disk, compression=compression)
@@ -45,7 +45,7 @@ def test_killed_at_any_call(tmp_path: Path, compression: str) -> None:
 def test_killed_again_while_it_is_cleaned_up(tmp_path: Path) -> None:
     disk = FaultyDisk()
     Life(tmp_path / "healthy", disk).run()
-    total = disk.calls
+    total = disk.faults.calls
     for n in range(1, total + 1, 5):
         for again in range(1, 40, 4):
             disk = FaultyDisk()

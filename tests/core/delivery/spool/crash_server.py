@@ -80,7 +80,7 @@ def live(order: Order) -> None:
     first = order.first
     for turn in range(rounds):
         if turn == 5 and order.kind == "short":
-            storage.fail(errno.EIO, kinds=("sync",))
+            storage.faults.begin(errno.EIO, kinds=("sync",))
         numbers = list(range(first, first + BATCH))
         first += BATCH
         if spool.append(records(numbers), turn * 2 * _SECOND).count:

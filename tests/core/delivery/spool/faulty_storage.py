@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
+from tests.call_faults import SHORT_WRITE, CallFaults
 from trireme_collector.delivery.spool import SystemStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-SHORT_WRITE = "short write"
-"""Not an error: a write takes half of what it was given."""
 
 EVERY_CALL = frozenset(
     (
@@ -25,50 +19,25 @@ MAKES_FULL = frozenset(("open", "write_at", "allocate", "sync", "rename", "make_
 
 
 class FaultyStorage(SystemStorage):
-    """Counts calls, and lets some of them fail.
+    """Lets some calls fail.
 
     Attributes:
-        calls: How many calls of the chosen kinds there were.
+        faults: Which.
         log: The names of all calls, in order.
     """
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.faults = CallFaults()
         self.log: list[str] = []
-        self.kinds: Collection[str] = EVERY_CALL
-        self.fault: int | str | None = None
-        self.first = 0
-        self.last = 0
-
-    def fail(
-        self,
-        fault: int | str,
-        *,
-        first: int = 1,
-        last: int | None = None,
-        kinds: Collection[str] = EVERY_CALL,
-    ) -> None:
-        """Let the calls from `first` to `last` fail, counted from now; only one by default."""
-        self.fault = fault
-        self.calls = 0
-        self.first = first
-        self.last = first if last is None else last
-        self.kinds = kinds
-
-    def heal(self) -> None:
-        """Let nothing fail any more."""
-        self.fault = None
 
     def _is_due(self, kind: str) -> bool:
         self.log.append(kind)
-        if kind not in self.kinds:
-            return False
-        self.calls += 1
-        return self.fault is not None and self.first <= self.calls <= self.last
+        return self.faults.is_due(kind)
 
     def _pass(self, kind: str) -> None:
-        if self._is_due(kind) and isinstance(self.fault, int):
-            raise OSError(self.fault, os.strerror(self.fault), kind)
+        fault = self.faults.fault
+        if self._is_due(kind) and isinstance(fault, int):
+            raise OSError(fault, os.strerror(fault), kind)
 
     def open(self, path: str, flags: int, mode: int) -> int:
         self._pass("open")
@@ -86,13 +55,14 @@ class FaultyStorage(SystemStorage):
     def write_at(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
         if self._is_due("write_at"):
             half = memoryview(data)[: len(data) // 2]
-            if self.fault == SHORT_WRITE and half:
+            fault = self.faults.fault
+            if fault == SHORT_WRITE and half:
                 return super().write_at(descriptor, half, offset)
-            if isinstance(self.fault, int):
-                if self.fault != errno.EINTR:
+            if isinstance(fault, int):
+                if fault != errno.EINTR:
                     # Part of it may have got there before it failed.
                     super().write_at(descriptor, half, offset)
-                raise OSError(self.fault, os.strerror(self.fault), "write_at")
+                raise OSError(fault, os.strerror(fault), "write_at")
         return super().write_at(descriptor, data, offset)
 
     def truncate(self, descriptor: int, size: int) -> None:

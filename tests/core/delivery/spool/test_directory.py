@@ -145,7 +145,7 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 def test_a_refused_start_leaves_no_file_open(tmp_path: Path) -> None:
     fill(tmp_path / "s", 20)
     storage = FaultyStorage()
-    storage.fail(5, last=10**9, kinds=("names",))
+    storage.faults.begin(5, last=10**9, kinds=("names",))
     refused(tmp_path / "s", "cannot be listed", storage)
     Spool.open(tmp_path / "s", SMALL).close()
 

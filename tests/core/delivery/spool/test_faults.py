@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.delivery.spool.faulty_storage import (
-    EVERY_CALL,
-    MAKES_FULL,
-    SHORT_WRITE,
-    FaultyStorage,
-)
+from tests.call_faults import SHORT_WRITE
+from tests.core.delivery.spool.faulty_storage import EVERY_CALL, MAKES_FULL, FaultyStorage
 from tests.core.delivery.spool.spools import check, drain, number, records, segments
 from trireme_collector.delivery import WhenFull
 from trireme_collector.delivery.spool import (
@@ -101,7 +97,7 @@ class Life:
             spool.close()
 
     def finish(self) -> None:
-        self.storage.heal()
+        self.storage.faults.end()
         spool = self.open()
         assert spool is not None
         with spool:
@@ -128,15 +124,15 @@ class Life:
 def test_the_nth_call_fails(tmp_path: Path, name: str, mode: FsyncMode) -> None:
     fault, kinds = FAULTS[name]
     storage = FaultyStorage()
-    storage.kinds = kinds
+    storage.faults.kinds = kinds
     healthy = Life(tmp_path / "healthy", storage, config(mode))
     healthy.run()
-    total = storage.calls
+    total = storage.faults.calls
     assert total > 5
     for n in range(1, total + 1):
         storage = FaultyStorage()
         life = Life(tmp_path / f"{n}", storage, config(mode))
-        storage.fail(fault, first=n, kinds=kinds)
+        storage.faults.begin(fault, first=n, kinds=kinds)
         life.run()
         life.finish()
         if name in {"EINTR", "short"}:
@@ -155,12 +151,12 @@ def test_everything_fails_for_a_while(
     for _ in range(20):
         life.append(spool, 10)
     for code in (errno.ENOSPC, errno.EIO):
-        storage.fail(code, last=10**9, kinds=kinds)
+        storage.faults.begin(code, last=10**9, kinds=kinds)
         for _ in range(5):
             life.append(spool, 10)
             life.read(spool, 7)
             spool.tick(life.now)
-        storage.heal()
+        storage.faults.end()
         life.append(spool, 10)
         life.read(spool, 7)
     spool.close()
@@ -173,10 +169,10 @@ def test_a_full_disk_refuses_whole_batches_and_works_again(tmp_path: Path) -> No
         reader = spool.reader("a")
         spool.append(records(range(5)), 0)
         size = segments(tmp_path / "s")[0].stat().st_size
-        storage.fail(errno.ENOSPC, last=10**9, kinds=("write_at",))
+        storage.faults.begin(errno.ENOSPC, last=10**9, kinds=("write_at",))
         assert spool.append(records(range(5, 9)), 0).refused == 4
         assert segments(tmp_path / "s")[0].stat().st_size == size
-        storage.heal()
+        storage.faults.end()
         spool.append(records(range(9, 12)), 0)
         assert drain(reader) == [0, 1, 2, 3, 4, 9, 10, 11]
         account = check(reader.account)
@@ -190,9 +186,9 @@ def test_what_cannot_be_taken_back_is_never_read(tmp_path: Path) -> None:
     spool = Spool.open(directory, config(), storage=storage)
     spool.reader("a")
     spool.append(records(range(5)), 0)
-    storage.fail(errno.EIO, last=10**9, kinds=("write_at", "truncate"))
+    storage.faults.begin(errno.EIO, last=10**9, kinds=("write_at", "truncate"))
     assert spool.append(records(range(5, 15)), 0).refused == 10
-    storage.heal()
+    storage.faults.end()
     spool.append(records(range(15, 20)), 0)
     spool.close()
     assert len(segments(directory)) == 2
@@ -210,7 +206,7 @@ def test_a_full_disk_makes_room_with_the_oldest_if_it_may(tmp_path: Path) -> Non
         for first in range(0, 200, 10):
             spool.append(records(range(first, first + 10)), 0)
         before = len(segments(tmp_path / "s"))
-        storage.fail(errno.ENOSPC, last=2, kinds=("write_at",))
+        storage.faults.begin(errno.ENOSPC, last=2, kinds=("write_at",))
         assert not spool.append(records(range(200, 210)), 0).refused
         assert len(segments(tmp_path / "s")) < before
         lost = check(reader.account).dropped
@@ -229,7 +225,7 @@ def test_after_a_failed_sync_nothing_is_durable_until_it_was_written_again(
         spool.tick(SECOND)
         assert spool.status().durable_sequence == 6
         spool.append(records(range(5, 10)), 0)
-        storage.fail(errno.EIO, kinds=("sync",))
+        storage.faults.begin(errno.EIO, kinds=("sync",))
         spool.tick(2 * SECOND)
         assert spool.status().durable_sequence == 6
         spool.append(records(range(10, 15)), 0)
@@ -251,13 +247,13 @@ def test_failed_syncs_one_after_another_leave_one_copy(tmp_path: Path) -> None:
     storage = FaultyStorage()
     with Spool.open(tmp_path / "s", config(), storage=storage) as spool:
         reader = spool.reader("a")
-        storage.fail(errno.EIO, last=10**9, kinds=("sync",))
+        storage.faults.begin(errno.EIO, last=10**9, kinds=("sync",))
         for step in range(20):
             spool.append(records(range(step * 5, step * 5 + 5)), step * 2 * SECOND)
             spool.tick(step * 2 * SECOND)
         assert spool.status().durable_sequence == 1
         assert spool.status().size_bytes < 2 * 100 * (40 + 24) + 21 * 64
-        storage.heal()
+        storage.faults.end()
         spool.tick(100 * SECOND)
         assert spool.status().durable_sequence == 101
         assert len(segments(tmp_path / "s")) == 1
@@ -271,10 +267,10 @@ def test_what_has_no_copy_any_more_is_never_called_durable(
     storage = FaultyStorage()
     with Spool.open(tmp_path / "s", config(), storage=storage) as spool:
         reader = spool.reader("a")
-        storage.fail(errno.EIO, kinds=("sync",))
+        storage.faults.begin(errno.EIO, kinds=("sync",))
         spool.append(records(range(20)), 0)
         spool.tick(SECOND)
-        storage.heal()
+        storage.faults.end()
         for step in range(2, 5):
             spool.append(records(range(step * 10, step * 10 + 5)), 0)
             spool.tick(step * 2 * SECOND)
@@ -290,7 +286,7 @@ def test_always_says_that_it_is_not_durable(tmp_path: Path) -> None:
     storage = FaultyStorage()
     with Spool.open(tmp_path / "s", config(FsyncMode.ALWAYS), storage=storage) as spool:
         assert spool.append(records(range(5)), SECOND).durable
-        storage.fail(errno.EIO, kinds=("sync",))
+        storage.faults.begin(errno.EIO, kinds=("sync",))
         assert not spool.append(records(range(5, 7)), 2 * SECOND).durable
         assert not spool.append(records(range(7, 9)), 2 * SECOND + 1).durable
         assert spool.append(records(range(9, 11)), 4 * SECOND).durable
@@ -303,10 +299,10 @@ def test_positions_that_cannot_be_kept_are_kept_later(tmp_path: Path) -> None:
     reader = spool.reader("a")
     spool.append(records(range(9)), 0)
     reader.read(5)
-    storage.fail(errno.ENOSPC, last=10**9, kinds=("open", "write_at"))
+    storage.faults.begin(errno.ENOSPC, last=10**9, kinds=("open", "write_at"))
     reader.acknowledge(5)
     assert spool.status().state_failures == 1
-    storage.heal()
+    storage.faults.end()
     spool.tick(SECOND)
     assert b'"delivered":5' in (directory / "state").read_bytes()
     spool.close()
