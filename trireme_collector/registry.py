@@ -215,12 +215,10 @@ class Registry:
         for spec in specs:
             if spec.name == info.name:
                 return spec
-        offered = ", ".join(repr(spec.name) for spec in specs) or "none"
-        hint = f"; name its entry point like its {kind}" if specs else ""
-        msg = (
-            f"plugin {info.name!r} ({info.distribution}) offers no {kind} of that name, but"
-            f" {offered}{hint}"
-        )
+        msg = f"plugin {info.name!r} ({info.distribution}) offers no {kind}"
+        if specs:
+            offered = ", ".join(repr(spec.name) for spec in specs)
+            msg += f" of that name, but {offered}; name its entry point like its {kind}"
         raise PluginError(msg)
 
     def _allowed(self, name: str) -> bool:

@@ -176,9 +176,9 @@ def test_convert_names_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_registry_tells_what_a_plugin_does_not_offer(registry: Registry) -> None:
     assert registry.format_spec("pairs").name == "pairs"
-    with pytest.raises(PluginError, match="offers no format of that name, but none"):
+    with pytest.raises(PluginError, match=r"offers no format$"):
         registry.format_spec("file")
-    with pytest.raises(PluginError, match="offers no filter of that name"):
+    with pytest.raises(PluginError, match=r"offers no filter$"):
         registry.filter_spec("file")
 
 

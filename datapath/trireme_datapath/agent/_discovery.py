@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast, get_type_hints
 
 import msgspec
 import structlog
 
 from trireme_collector.errors import ConfigError, PluginError
+from trireme_collector.strict_toml import format_path, load_document
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.hookspecs import DiscoveredUnit
     from trireme_collector.registry import Registry
+    from trireme_collector.strict_toml import KeyPath
     from trireme_datapath.lifecycle import UnitLifecycle
 
-__all__ = ["Discoverer", "Discovery", "DiscoveryTable", "build_discoverers"]
+__all__ = ["Discoverer", "Discovery", "DiscoveryTable", "build_discoverers", "check_discovery"]
 
 _LOG_SECONDS: Final = 60.0
 _LEAVE_SECONDS: Final = 5.0
@@ -44,6 +47,51 @@ class DiscoveryTable(msgspec.Struct, frozen=True, kw_only=True):
 
     type: str | msgspec.UnsetType = msgspec.UNSET
     every_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=3_600)] = 5.0
+
+
+def check_discovery(path: str | os.PathLike[str], registry: Registry) -> None:
+    """Check the section ``[discovery]`` of a file, so that each mistake has its place.
+
+    Args:
+        path: The file, which is sound otherwise.
+        registry: Where the plugins come from.
+
+    Raises:
+        ConfigError: Options are wrong; all mistakes are listed.
+        PluginError: The only mistakes are plugins that are unknown, blocked or broken.
+    """
+    document = load_document(path)
+    tables = document.get(("discovery",))
+    complaints: list[str] = []
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        place: KeyPath = ("discovery", name)
+        plugin = table.get("type", name)
+        if not isinstance(plugin, str):
+            document.add_problem((*place, "type"), expected="the name of a discovery")
+            continue
+        try:
+            spec = registry.discoverer_spec(plugin)
+        except PluginError as error:
+            line, column = document.position((*place, "type"))
+            where = f"{document.name}:{line}:{column}: {format_path((*place, 'type'))}"
+            complaints.append(f"{where}: {error}")
+            continue
+        # One type for the whole table, so that its keys are checked, and suggested, together.
+        hints = get_type_hints(DiscoveryTable, include_extras=True)
+        fields = [(field, hints[field], msgspec.UNSET) for field in hints]
+        whole = msgspec.defstruct(
+            "DiscoveryWhole",
+            fields,
+            bases=(spec.config_type,),
+            kw_only=True,
+            forbid_unknown_fields=True,
+        )
+        document.convert(place, whole)
+    lines = [*map(str, document.problems), *complaints]
+    if document.problems:
+        raise ConfigError("\n".join(lines), problems=lines)
+    if complaints:
+        raise PluginError("\n".join(lines))
 
 
 def build_discoverers(

@@ -9,6 +9,7 @@ import msgspec
 
 from trireme_collector.config import Configuration, LoadedConfiguration, load_config
 from trireme_collector.control import ControlConfig
+from trireme_datapath.agent._discovery import check_discovery
 from trireme_datapath.dns_observer import DNSLimits
 from trireme_datapath.engine import EngineLimits
 from trireme_datapath.kernel.marks import DEFAULT_ACCEPT_MARK, DEFAULT_MARK_MASK
@@ -259,4 +260,7 @@ def load_agent_config(
         ConfigError: The file cannot be read or has mistakes; all of them are listed.
         PluginError: The only mistakes are plugins that are unknown, blocked or broken.
     """
-    return load_config(path, AgentConfiguration, registry=registry)
+    loaded = load_config(path, AgentConfiguration, registry=registry)
+    if loaded.settings.discovery:
+        check_discovery(path, loaded.registry)
+    return loaded

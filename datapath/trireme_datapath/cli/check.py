@@ -71,6 +71,8 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
         policy = _check_policy(Path(config_path), judging, problems)
         if judging is not None:
             _check_backend(judging, problems)
+            _check_user(judging, problems)
+            _check_discovery(judging, problems)
             _check_control(judging, problems, warnings)
             _check_publish(judging, problems, warnings)
     if loaded is not None:
@@ -147,6 +149,31 @@ def _check_backend(
             ' pip install "trireme-collector[nfqueue]", or use backend = "netlink"'
         )
         problems.append(_Finding("backend", message, ExitCode.MISSING_EXTRA))
+
+
+def _check_user(loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]) -> None:
+    from trireme_collector.errors import ConfigError
+    from trireme_datapath.processes._privileges import find_user
+
+    if not loaded.settings.processes.user:
+        return
+    try:
+        find_user(loaded.settings.processes.user)
+    except ConfigError as error:
+        problems.extend(_findings("processes", error))
+
+
+def _check_discovery(
+    loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]
+) -> None:
+    """Build what finds units as a start would; that opens nothing."""
+    from trireme_collector.errors import TriremeError
+    from trireme_datapath.agent._discovery import build_discoverers
+
+    try:
+        build_discoverers(loaded.settings.discovery, loaded.registry)
+    except TriremeError as error:
+        problems.extend(_findings("discovery", error))
 
 
 def _check_monitor(

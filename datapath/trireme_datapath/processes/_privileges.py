@@ -18,7 +18,7 @@ from trireme_collector.errors import ConfigError, PrivilegeError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Capability", "become", "die_with_parent", "keep_only", "permitted"]
+__all__ = ["Capability", "become", "die_with_parent", "find_user", "keep_only", "permitted"]
 
 _VERSION_3: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3 of linux/capability.h
 _PR_SET_PDEATHSIG: Final = 1
@@ -83,6 +83,21 @@ def keep_only(capabilities: Iterable[Capability], *, inherit: bool = False) -> N
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
+def find_user(user: str) -> pwd.struct_passwd:
+    """Find the user that processes become.
+
+    Args:
+        user: The name of the user, or its number.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, OverflowError) as error:
+        raise ConfigError(f"[processes] user: there is no user {user!r}; make it first") from error
+
+
 def become(user: str, capabilities: Iterable[Capability]) -> None:
     """Go on as another user, with these capabilities; nothing is done if we are that user.
 
@@ -94,10 +109,7 @@ def become(user: str, capabilities: Iterable[Capability]) -> None:
         ConfigError: There is no such user.
         PrivilegeError: We may not.
     """
-    try:
-        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    except (KeyError, OverflowError) as error:
-        raise ConfigError(f"[processes] user: there is no user {user!r}; make it first") from error
+    found = find_user(user)
     if found.pw_uid == os.geteuid():
         return
     kept = permitted() & sum(1 << int(one) for one in capabilities)

@@ -181,7 +181,7 @@ def test_a_plugin_offers_look_ups() -> None:
 def test_a_plugin_without_the_look_up() -> None:
     registry = Registry(entry_points=[])
     registry.register(Plugin(), name="empty")
-    with pytest.raises(PluginError, match="offers no look-up of that name, but none"):
+    with pytest.raises(PluginError, match=r"offers no look-up$"):
         registry.enricher_spec("empty")
     with pytest.raises(PluginError, match="there is no plugin 'other'"):
         registry.enricher_spec("other")

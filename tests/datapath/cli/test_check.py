@@ -160,6 +160,23 @@ def test_an_output_whose_library_is_missing(
     assert f"{path}:4:1: collectors.http: collector 'http' needs the package httpx2" in out
 
 
+def test_what_finds_units_is_built(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = check(config(file, "[discovery.host]\nevry_seconds = 2"), capsys)
+    assert code == ExitCode.CONFIG
+    assert ":5:1: discovery.host.evry_seconds: found unknown key" in out
+    assert "did you mean every_seconds?" in out
+    code, out = check(config(file, "[discovery.hst]"), capsys)
+    assert code == ExitCode.PLUGIN
+    assert ":4:12: discovery.hst.type: there is no plugin 'hst'" in out
+    assert check(config(file, "[discovery.host]"), capsys)[0] == ExitCode.OK
+
+
+def test_a_user_that_there_is_not(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = check(config(file, "[processes]\nuser = 'nobody-at-all'"), capsys)
+    assert code == ExitCode.CONFIG
+    assert "[processes] user: there is no user 'nobody-at-all'; make it first" in out
+
+
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = config(file, "[collectors.file]\npath = 'x'\npassword = 'hunter2'")
     code, out = check(path, capsys, "--json")
