@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _READ_BYTES: Final = 65_536
+_RETRY_SECONDS: Final = 0.01
 _EXIT_CODES: Final = {
     ErrorKind.CONFIG: ExitCode.CONFIG,
     ErrorKind.BAD_ARGUMENTS: ExitCode.USAGE,
@@ -148,7 +149,7 @@ class ControlClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as peer:
             try:
                 peer.settimeout(self._timeout_seconds)
-                peer.connect(self.path)
+                self._connect(peer, end)
                 peer.sendall(request)
                 while b"\n" not in received[-_READ_BYTES:]:
                     peer.settimeout(max(0.001, end - time.monotonic()))
@@ -168,6 +169,18 @@ class ControlClient:
                 raise self._no_answer()
             self._refuse("it ends early or is too long", None)
         return line
+
+    def _connect(self, peer: socket.socket, end: float) -> None:
+        """Connect; while others wait to be served and there is no room for more, try again."""
+        while True:
+            try:
+                peer.connect(self.path)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError from None
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def _no_answer(self) -> NoAnswerError:
         return NoAnswerError(

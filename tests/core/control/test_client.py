@@ -121,6 +121,28 @@ def test_no_answer_in_time(agent: Scripted) -> None:
         ControlClient(agent.path, timeout_seconds=0.05).call("say", Text)
 
 
+def test_an_agent_with_too_many_clients_is_not_taken_for_one_that_is_away(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as other:
+        listening.bind(path)
+        listening.listen(0)
+        other.connect(path)  # the only place
+        with pytest.raises(NoAnswerError, match=r"did not answer within 0\.05 s"):
+            ControlClient(path, timeout_seconds=0.05).call("echo", Text)
+
+        def serve() -> None:
+            listening.accept()[0].close()
+            peer, _ = listening.accept()
+            with peer:
+                assert peer.recv(1_000)
+                peer.sendall(b'{"version":1,"ok":true,"result":{"text":"here"}}\n')
+
+        thread = threading.Timer(0.05, serve)
+        thread.start()
+        assert ControlClient(path).call("echo", Text) == Text("here")
+        thread.join()
+
+
 def test_nobody_is_there(tmp_path: Path) -> None:
     path = tmp_path / "c"
     with pytest.raises(NotRunningError, match="no agent listens at"):
