@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from trireme_collector import ConfigError, Registry
+from tests.plugins.operators_file import SECRET, problems_of
+from trireme_collector import Registry
 from trireme_collector.config import Configuration, load_config
 from trireme_collector_http import HttpOptions
 
@@ -18,21 +19,10 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
 URL = 'url = "https://collector.example/records"'
-SECRET = "s3cr3t-value"
 
 
 def problems(tmp_path: Path, *lines: str, url: str = URL) -> list[str]:
-    path = tmp_path / "agent.toml"
-    path.write_text("\n".join(("[collectors.http]", url, *lines, "")), encoding="utf-8")
-    path.chmod(0o600)
-    try:
-        load_config(path, Configuration)
-    except ConfigError as error:
-        shown = error.problems
-    else:
-        shown = ()
-    assert SECRET not in str(shown)
-    return [line.removeprefix(f"{path}:") for line in shown]
+    return problems_of(tmp_path, "http", url, *lines)
 
 
 def test_it_enters_by_the_plugin_door() -> None:

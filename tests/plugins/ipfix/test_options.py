@@ -6,28 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trireme_collector import ConfigError, Registry
-from trireme_collector.config import Configuration, load_config
+from tests.plugins.operators_file import SECRET, problems_of
+from trireme_collector import Registry
 from trireme_collector_ipfix import IpfixOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SECRET = "s3cr3t-value"
-
-
-def problems(tmp_path: Path, *lines: str) -> list[str]:
-    path = tmp_path / "agent.toml"
-    path.write_text("\n".join(("[collectors.ipfix]", *lines, "")), encoding="utf-8")
-    path.chmod(0o600)
-    try:
-        load_config(path, Configuration)
-    except ConfigError as error:
-        shown = error.problems
-    else:
-        shown = ()
-    assert SECRET not in str(shown)
-    return [line.removeprefix(f"{path}:") for line in shown]
 
 
 def test_it_enters_by_the_plugin_door() -> None:
@@ -36,7 +20,7 @@ def test_it_enters_by_the_plugin_door() -> None:
 
 @pytest.mark.parametrize("host", ["nf.example", "192.0.2.1", "2001:db8::7"])
 def test_a_host_is_enough(tmp_path: Path, host: str) -> None:
-    assert problems(tmp_path, f'host = "{host}"') == []
+    assert problems_of(tmp_path, "ipfix", f'host = "{host}"') == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +41,7 @@ def test_a_host_is_enough(tmp_path: Path, host: str) -> None:
     ],
 )
 def test_options_that_will_not_do(tmp_path: Path, lines: list[str], said: str) -> None:
-    found = problems(tmp_path, *lines)
+    found = problems_of(tmp_path, "ipfix", *lines)
     assert len(found) == 1, found
     assert said in found[0]
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import trustme
 
+from tests.plugins.operators_file import SECRET, problems_of
 from trireme_collector import ConfigError, Registry
 from trireme_collector.cli.errors import exit_code_of
-from trireme_collector.config import Configuration, load_config
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector_kafka import KafkaCollector, KafkaOptions
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BASE = 'brokers = ["kafka.example:9092"]\ntopic = "records"'
-SECRET = "s3cr3t-value"
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +31,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problems(tmp_path: Path, *lines: str, base: str = BASE) -> list[str]:
-    path = tmp_path / "agent.toml"
-    path.write_text("\n".join(("[collectors.kafka]", base, *lines, "")), encoding="utf-8")
-    path.chmod(0o600)
-    try:
-        load_config(path, Configuration)
-    except ConfigError as error:
-        shown = error.problems
-    else:
-        shown = ()
-    assert SECRET not in str(shown)
-    return [line.removeprefix(f"{path}:") for line in shown]
+    return problems_of(tmp_path, "kafka", base, *lines)
 
 
 def test_it_enters_by_the_plugin_door() -> None:

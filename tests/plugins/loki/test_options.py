@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugins.operators_file import SECRET, problems_of
 from trireme_collector import ConfigError, Registry
 from trireme_collector.cli.errors import exit_code_of
-from trireme_collector.config import Configuration, load_config
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector_loki import LokiCollector, LokiOptions
 
@@ -17,21 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 URL = 'url = "https://loki.example:3100"'
-SECRET = "s3cr3t-value"
 
 
 def problems(tmp_path: Path, *lines: str, url: str = URL) -> list[str]:
-    path = tmp_path / "agent.toml"
-    path.write_text("\n".join(("[collectors.loki]", url, *lines, "")), encoding="utf-8")
-    path.chmod(0o600)
-    try:
-        load_config(path, Configuration)
-    except ConfigError as error:
-        shown = error.problems
-    else:
-        shown = ()
-    assert SECRET not in str(shown)
-    return [line.removeprefix(f"{path}:") for line in shown]
+    return problems_of(tmp_path, "loki", url, *lines)
 
 
 def test_it_enters_by_the_plugin_door() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugins.operators_file import problems_of
 from trireme_collector import ConfigError, Registry
-from trireme_collector.config import Configuration, load_config
 from trireme_collector_otlp import OtlpCollector, OtlpOptions
 
 if TYPE_CHECKING:
@@ -17,23 +17,12 @@ if TYPE_CHECKING:
 URL = 'url = "https://otel.example:4318"'
 
 
-def problems(tmp_path: Path, *lines: str) -> list[str]:
-    path = tmp_path / "agent.toml"
-    path.write_text("\n".join(("[collectors.otlp]", *lines, "")), encoding="utf-8")
-    path.chmod(0o600)
-    try:
-        load_config(path, Configuration)
-    except ConfigError as error:
-        return [line.removeprefix(f"{path}:") for line in error.problems]
-    return []
-
-
 def test_it_enters_by_the_plugin_door() -> None:
     assert Registry().collector_spec("otlp").config_type is OtlpOptions
 
 
 def test_an_url_is_enough(tmp_path: Path) -> None:
-    assert problems(tmp_path, URL) == []
+    assert problems_of(tmp_path, "otlp", URL) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +40,7 @@ def test_an_url_is_enough(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_will_not_do(tmp_path: Path, lines: list[str], said: str) -> None:
-    found = problems(tmp_path, *lines)
+    found = problems_of(tmp_path, "otlp", *lines)
     assert len(found) == 1, found
     assert said in found[0]
 
