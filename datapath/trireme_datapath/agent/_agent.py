@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from trireme_collector.control import AgentStatus, CommandTable, Later, ReloadResult
+from trireme_collector.control import AgentStatus, Later, ReloadResult
 from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
 from trireme_datapath.agent._accounting import AgentAccounting
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
-from trireme_datapath.agent._askable import Askable
-from trireme_datapath.agent._background import BackgroundWork
-from trireme_datapath.agent._control import AgentControl
-from trireme_datapath.agent._discovery import Discovery, build_discoverers
 from trireme_datapath.agent._engine import build_engine
-from trireme_datapath.agent._extra_commands import add_commands
 from trireme_datapath.agent._files import AgentFiles
-from trireme_datapath.agent._kept_rules import KeptRules
+from trireme_datapath.agent._judging_agent import JudgingAgent
 from trireme_datapath.agent._parts import held_queue
 from trireme_datapath.agent._parts import open_backend as _open_backend
-from trireme_datapath.agent._policy_keeper import PolicyKeeper
 from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
 from trireme_datapath.agent._report import (
@@ -38,7 +32,6 @@ from trireme_datapath.agent._status import describe, observe_health, packet_stat
 from trireme_datapath.agent._watch import AgentWatch
 from trireme_datapath.backends.netlink import NetlinkBackend
 from trireme_datapath.counters import queue_totals
-from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.loop import DatapathLoop, dispatch
 from trireme_datapath.recorder.queue_feed import QueueFeed
 
@@ -63,7 +56,7 @@ __all__ = ["Agent"]
 _STATUS_SECONDS: Final = 2.0  # a loop that does not turn meanwhile is shown as it is
 
 
-class Agent(Askable):
+class Agent(JudgingAgent):
     """Judges the packets of one queue and reports to the collectors of a configuration.
 
     ::
@@ -107,17 +100,23 @@ class Agent(Askable):
         open_tracker: OpenTracker | None = None,
     ) -> None:
         """Read the policy and build every part; open nothing."""
-        super().__init__()
-        self._config = config
-        self._settings = settings = config.settings.datapath
+        settings = config.settings.datapath
+        files = AgentFiles(config)
+        policy = files.load_policy()
+        super().__init__(
+            config,
+            files,
+            policy,
+            lambda policy: rules_of(settings, policy) if rules is None else rules,
+            self._hand_on,
+            remove_rules=remove_rules,
+        )
         self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.agent")
         self._open_backend = open_backend
         # The kernel of this host knows nothing about the packets of somebody else's backend.
         if open_tracker is None and open_backend is _open_backend:
             open_tracker = _open_tracker
         self._open_tracker = open_tracker
-        files = AgentFiles(config)
-        policy = files.load_policy()
         self.engine = build_engine(settings, policy, self._queue_totals)
         self.pipeline: Pipeline = config.pipeline()
         self._services = AgentServices(
@@ -126,13 +125,6 @@ class Agent(Askable):
         self._watch = AgentWatch(
             config.settings.metrics, self.pipeline, self.engine, sources=(self._services,)
         )
-        self._rules = KeptRules(
-            settings.rules,
-            policy,
-            lambda policy: rules_of(settings, policy) if rules is None else rules,
-            self.report,
-            remove_at_stop=remove_rules,
-        )
         self._watch.others.append(self._rules.watch.health)
         self._privileges = PrivilegeCheck()
         if open_backend is _open_backend:
@@ -140,35 +132,10 @@ class Agent(Askable):
         self._backend: PacketBackend | None = None
         self._accounting: AgentAccounting | None = None
         self._datapath: DatapathLoop | None = None
-        self._reload_asked = False
-        self.users = UserLog(self._hand_on)
-        self.units = UnitLifecycle(
-            self._hand_on,
-            problem_of=self._rules.problem_of,
-            tell_policy=settings.unit_events,
-        )
-        self._keeper = PolicyKeeper(
-            files,
-            policy,
-            self.units,
-            self._rules,
-            self._put_in_force,
-            BackgroundWork(self.ask),
-            self._hand_on,
-        )
         self._watch.others.append(lambda: [observe_health(self._keeper.status())])
         self._publisher = Publisher(config.settings.publish, config.resolve)
         recorder = config.settings.recorder
         self._feed = QueueFeed(recorder.packets_socket, recorder.group, rule_of=self.engine.rule_of)
-        self._control = AgentControl(config.settings.control, self)
-        add_commands(self.commands, self)
-        discoverers = build_discoverers(config.settings.discovery, config.registry)
-        self._discovery = Discovery(discoverers, self.units, self.ask_unit)
-
-    @property
-    def commands(self) -> CommandTable:
-        """What the control socket offers; commands of one's own are added before `start`."""
-        return self._control.commands
 
     def start(self) -> Self:
         """Open the outputs and the queue, and put the rules in place.
@@ -235,11 +202,6 @@ class Agent(Askable):
         """Make `run` end; may be called from signal handlers and other threads."""
         if self._datapath is not None:
             self._datapath.stop()
-
-    def reload(self) -> None:
-        """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
-        self._reload_asked = True
-        self._wake()
 
     def _wake(self) -> None:
         if self._datapath is not None:

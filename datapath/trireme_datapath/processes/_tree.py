@@ -39,6 +39,7 @@ __all__ = ["StartError", "Tree"]
 _SECOND_NS: Final = 1_000_000_000
 _STEP_SECONDS: Final = 0.25
 _FAILURES: Final = 3
+_KILLED_SECONDS: Final = 1.0
 _KERNEL_TABLE: Final = "/proc/thread-self/net/netfilter/nfnetlink_queue"
 
 
@@ -266,6 +267,17 @@ class Tree:
                 return False
             self.step(min(left, _STEP_SECONDS / 5))
         return True
+
+    def release(self, seconds: float) -> None:
+        """Have those who judge take what waits now, and end.
+
+        Args:
+            seconds: How long they may take; then they are killed.
+        """
+        self.staff.release_all(drain=True)
+        self.wait(lambda: not self.staff.all, seconds)
+        self.staff.kill_all()
+        self.wait(lambda: not self.staff.all, _KILLED_SECONDS)
 
     def close(self) -> None:
         """Kill who is left, and give everything back; packets that wait are dropped."""

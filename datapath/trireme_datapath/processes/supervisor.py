@@ -12,18 +12,12 @@ from msgspec.structs import replace
 
 import trireme_collector
 from trireme_collector.errors import DatapathError
-from trireme_datapath.agent._askable import Askable
-from trireme_datapath.agent._background import BackgroundWork
-from trireme_datapath.agent._control import AgentControl, restart_command
-from trireme_datapath.agent._discovery import Discovery, build_discoverers
-from trireme_datapath.agent._extra_commands import add_commands
+from trireme_datapath.agent._control import restart_command
 from trireme_datapath.agent._files import AgentFiles
-from trireme_datapath.agent._kept_rules import KeptRules
-from trireme_datapath.agent._policy_keeper import PolicyKeeper
+from trireme_datapath.agent._judging_agent import JudgingAgent
 from trireme_datapath.agent._report import AgentReport, log_end, warn_of_short_queue
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.kernel.install import KernelRules
-from trireme_datapath.lifecycle import UnitLifecycle, UserLog
 from trireme_datapath.policy import compile_policy
 from trireme_datapath.processes._collector_messages import Reopen, Report
 from trireme_datapath.processes._enforcer_messages import TraceUnit
@@ -42,13 +36,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from trireme_collector.config import LoadedConfiguration
-    from trireme_collector.control import (
-        AgentStatus,
-        CommandTable,
-        Later,
-        ReloadResult,
-        RestartResult,
-    )
+    from trireme_collector.control import AgentStatus, Later, ReloadResult, RestartResult
     from trireme_collector.records import Record
     from trireme_datapath.agent.config import AgentConfiguration
     from trireme_datapath.policy import CompiledPolicy
@@ -63,7 +51,7 @@ _AFTER_DEADLINE_SECONDS: Final = 12.0
 _OURS: Final = (Capability.NET_ADMIN, Capability.NET_RAW)  # the legacy iptables wants the second
 
 
-class Supervisor(Askable):
+class Supervisor(JudgingAgent):
     """Runs an agent as a tree of processes; used like `trireme_datapath.agent.Agent`.
 
     ::
@@ -103,43 +91,31 @@ class Supervisor(Askable):
         state: SupervisorState | None = None,
     ) -> None:
         """Read the policy; open and start nothing."""
-        super().__init__()
-        self._config = config
-        self._settings = settings = config.settings.datapath
-        self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
-        self._log_words = log
-        self._files = AgentFiles(config)
-        self._state = state
+        self._files = files = AgentFiles(config)
         if state is None:
-            policy = self._files.load_policy()
+            policy = files.load_policy()
         else:
             policy = compile_policy(state.policy, state.told)
-            self._files.observe = state.observe
-        self._remove_rules_asked = remove_rules
-        self._rules = KeptRules(
-            settings.rules, policy, self._rules_of, self.report, remove_at_stop=remove_rules
+            files.observe = state.observe
+        super().__init__(
+            config,
+            files,
+            policy,
+            self._rules_of,
+            self.report,
+            remove_rules=remove_rules,
+            found=None if state is None else state.found,
         )
+        self._log: FilteringBoundLogger = structlog.get_logger("trireme_datapath.supervisor")
+        self._log_words = log
+        self._state = state
+        self._remove_rules_asked = remove_rules
         # What the service manager set up is for the whole program, not for a part of another.
         environment = os.environ if whole_program else {}
         self._notifier = ServiceNotifier(environment if state is None else dict(state.notifier))
         self.tree: Tree | None = None
-        self._stopping = self._reload_asked = False
-        self.users = UserLog(self.report)
-        self.units = UnitLifecycle(
-            self.report,
-            problem_of=self._rules.problem_of,
-            tell_policy=settings.unit_events,
-        )
-        self._keeper = PolicyKeeper(
-            self._files,
-            policy,
-            self.units,
-            self._rules,
-            self._put_in_force,
-            BackgroundWork(self.ask),
-            self.report,
-        )
-        self._restart = PlannedRestart(self, self._files, log, whole_program=whole_program)
+        self._stopping = False
+        self._restart = PlannedRestart(self, files, log, whole_program=whole_program)
         for change in (self._keeper, self._restart):
             change.begins = self._notifier.reloading
             change.ended = lambda: self._notifier.ready(self._sentence())
@@ -147,22 +123,12 @@ class Supervisor(Askable):
             self._keeper.since_ns, self._keeper.refused = state.policy_since_ns, state.refused
             self.units.adopt(policy.policy, state.units)
         self._status = SupervisorStatus(config.settings.instance, self._keeper, self._rules)
-        self._control = AgentControl(config.settings.control, self)
         self.commands.add(restart_command(self.ask_restart))
-        add_commands(self.commands, self)
-        discoverers = build_discoverers(config.settings.discovery, config.registry)
-        found = {} if state is None else state.found
-        self._discovery = Discovery(discoverers, self.units, self.ask_unit, found)
 
     @property
     def policy(self) -> CompiledPolicy:
         """The policy in force."""
         return self._keeper.policy
-
-    @property
-    def commands(self) -> CommandTable:
-        """What the control socket offers; commands of one's own are added before `start`."""
-        return self._control.commands
 
     def start(self) -> Self:
         """Open the queues, start every process, and put the rules in place.
@@ -233,11 +199,6 @@ class Supervisor(Askable):
     def stop(self) -> None:
         """Make `run` end; may be called from signal handlers and other threads."""
         self._stopping = True
-        self._wake()
-
-    def reload(self) -> None:
-        """Make `run` reopen the outputs and read its files again; for signal handlers, too."""
-        self._reload_asked = True
         self._wake()
 
     def restart(self) -> None:
@@ -413,10 +374,7 @@ class Supervisor(Askable):
         self._control.end()
         self._notifier.stopping("delivers what waits")
         self._notifier.extend(self._close_seconds + _AFTER_DEADLINE_SECONDS + _RELEASE_SECONDS)
-        tree.staff.release_all(drain=True)
-        tree.wait(lambda: not tree.staff.all, _RELEASE_SECONDS)
-        tree.staff.kill_all()
-        tree.wait(lambda: not tree.staff.all, 1.0)
+        tree.release(_RELEASE_SECONDS)
         in_place = self._rules.leave()
         counters = dict(tree.ledger.counters())
         lost = sum(queue.dropped_full + queue.dropped_socket for queue in tree.ledger.queues())
