@@ -100,7 +100,8 @@ def convert_options(options: object, kind: type[OptionsT], path: str) -> Options
     """
     if isinstance(options, kind):
         return options
-    problems = [f"{path}.{_describe(found)}" for found in find(options, kind, ())]
+    where = tuple(path.split("."))
+    problems = [_describe(found) for found in find(options, kind, where)]
     if not problems:
         try:
             return msgspec.convert(options, kind)

@@ -95,7 +95,7 @@ def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]
         case inspect.AnyType():
             return
         case _ if not _same_kind(value, kind):
-            yield Finding(path, describe(value), _expected(kind))
+            yield Finding(path, describe(value), _expected(kind), _in_brackets(value, kind))
         case inspect.StructType():
             yield from _find_in_struct(value, kind, path)
         case inspect.DictType():
@@ -113,6 +113,13 @@ def _find(value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]
             yield from _find_in_number(value, kind, path)
         case inspect.StrType():
             yield from _find_in_string(value, kind, path)
+
+
+def _in_brackets(value: object, kind: inspect.Type) -> str:
+    """Show the array that somebody meant who wrote its only element, or nothing."""
+    if not isinstance(value, str) or not isinstance(kind, _ARRAYS):
+        return ""
+    return f"[{quote(value)}]" if _same_kind(value, kind.item_type) else ""
 
 
 def _find_with_validator(value: object, kind: inspect.Metadata, path: KeyPath) -> Iterator[Finding]:

@@ -314,6 +314,17 @@ def problems_of(text: str, kind: type = Everything) -> list[str]:
     return [str(problem) for problem in document.problems]
 
 
+def test_the_only_element_without_brackets() -> None:
+    class Named(msgspec.Struct):
+        names: list[str] = []
+        numbers: list[int] = []
+
+    (problem,) = problems_of("names = 'x'", Named)
+    assert problem == 'f:1:9: names: found string "x", expected an array (did you mean ["x"]?)'
+    (problem,) = problems_of("numbers = 'x'", Named)
+    assert problem == 'f:1:11: numbers: found string "x", expected an array'
+
+
 MISTAKES = [
     ("flag = 1", "f:1:8: flag: found integer 1, expected true or false"),
     ("count = true", "f:1:9: count: found true, expected an integer from 0 to 65535"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -95,6 +96,9 @@ def find_letters(
     if config_path is not None and state_directory is not None:
         msg = "Give --config or --state-directory, not both."
         raise click.UsageError(msg)
+    if state_directory is not None and not os.path.isdir(state_directory):  # noqa: PTH112  as it is
+        msg = f"found no directory {state_directory!r}, expected the state directory of an agent"
+        raise click.BadParameter(msg, param_hint="--state-directory")
     directories = [state_directory or SERVICE_STATE_DIRECTORY]
     if config_path is not None:
         directories = _configured(config_path)

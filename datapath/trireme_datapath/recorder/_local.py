@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.recorder._errors import RecorderError, Refusal
 from trireme_datapath.recorder._output import StreamOutput
 from trireme_datapath.recorder._recording import Recording, capture_length
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["STANDARD_OUTPUT", "LocalRecording", "open_local", "open_output", "open_replay"]
 
 STANDARD_OUTPUT = "-"
+
+
+class _OutputError(RecorderError):
+    """The packets cannot be written."""
+
+    exit_code = ExitCode.OUTPUT
 
 
 class LocalRecording:
@@ -143,4 +150,5 @@ def open_output(path: str) -> int:
 def _refused(path: str, error: OSError) -> RecorderError:
     remedy = "choose another name" if isinstance(error, FileExistsError) else "choose another place"
     reason = (error.strerror or str(error)).lower()
-    return RecorderError(f"cannot write to {path}: {reason}; {remedy}", Refusal.FAILED)
+    shown = "standard output" if path == STANDARD_OUTPUT else path
+    return _OutputError(f"cannot write to {shown}: {reason}; {remedy}", Refusal.FAILED)

@@ -22,7 +22,9 @@ DEFAULT_DIRECTORY: Final = "/var/lib/trireme-collector/recordings"
 DEFAULT_ADDRESS: Final = "unix:///run/trireme-collector/recorder.sock"
 """Where clients look for a recorder, and where it listens if nothing else is said."""
 
-_ABSOLUTE: Final = msgspec.Meta(pattern=r"^/[^\x00]*$", max_length=4096)
+_ABSOLUTE: Final = msgspec.Meta(
+    pattern=r"^/[^\x00]*$", max_length=4096, extra={"expected": "an absolute path"}
+)
 
 
 class RecorderConfig(ListenConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -201,6 +201,11 @@ def test_two_sources_are_one_too_many(state: Path, config: Path) -> None:
     assert cli.main(words) == ExitCode.USAGE
 
 
+def test_a_state_directory_that_is_not_there(tmp_path: Path, capsys: Output) -> None:
+    assert cli.main(["dead-letters", "list", "-d", str(tmp_path / "none")]) == ExitCode.USAGE
+    assert "expected the state directory of an agent" in capsys.readouterr().err
+
+
 def test_what_cannot_be_read_is_named(state: Path, capsys: Output) -> None:
     path = dead_letter_path(str(state), "remote")
     path.unlink()

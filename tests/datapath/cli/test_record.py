@@ -174,7 +174,7 @@ def test_list_stop_and_fetch(server: Server, tmp_path: Path) -> None:
     assert fetched.stdout == f"{24 + 5 * 76:,} bytes written to {here}\n"
     assert count(here) == 5
     again = server.run("fetch", name, "-w", str(here))
-    assert again.returncode == ExitCode.FAILURE
+    assert again.returncode == ExitCode.OUTPUT
     assert "file exists; choose another name" in again.stderr
     assert (
         json.loads(server.run("fetch", name, "-w", str(tmp_path / "b"), "--json").stdout)[

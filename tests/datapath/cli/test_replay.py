@@ -420,3 +420,8 @@ def test_a_collector_that_cannot_write(tmp_path: Path) -> None:
     assert isinstance(result.exception, TriremeError)
     assert "does not exist" in str(result.exception)
     assert exit_code_of(result.exception) == ExitCode.OUTPUT
+
+
+def test_a_collector_without_an_option_that_it_needs() -> None:
+    result = run(DEMO, "--policy", POLICY, "--collector", "file")
+    assert str(result.exception).startswith("collectors.file.path: found nothing, expected")

@@ -113,4 +113,7 @@ def test_the_command_writes_verdicts(tmp_path: Path) -> None:
     limited = run("--from-file", str(DEMO), "-c", "3", "-w", str(tmp_path / "b"), "any")
     assert limited.stdout.startswith("3 packets")
     assert run("--policy", "p", "-w", str(tmp_path / "c"), "--local", "any").returncode == 2
+    again = run("--from-file", str(DEMO), "-w", str(tmp_path / "b"), "any")
+    assert again.returncode == 8
+    assert "file exists; choose another name" in again.stderr
     assert run("--from-file", "none", "-w", str(tmp_path / "d"), "any").returncode == 9
