@@ -5,27 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from trireme_collector.collector import COLLECT_METHODS
+from trireme_datapath._showing_collector import ShowingCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from trireme_collector.collector import EventCollector
-    from trireme_collector.records import (
-        ContainerRecord,
-        CounterReport,
-        DNSRequestReport,
-        FlowRecord,
-        PacketReport,
-        PingReport,
-        UserRecord,
-    )
+    from trireme_collector.records import FlowRecord, PacketReport
     from trireme_datapath.observer.core import FlowObserver
 
 __all__ = ["ObservingCollector"]
 
 
-class ObservingCollector:
+class ObservingCollector(ShowingCollector):
     """Hands every record on, and shows those about flows and packets to an observer.
 
     Args:
@@ -41,44 +33,9 @@ class ObservingCollector:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Stand in front of `collector`."""
-        self._collector = collector
+        super().__init__(collector)
         self._observer = observer
         self._clock = clock
-        # Not every collector has the methods for all records: those that it has are its own.
-        for name in COLLECT_METHODS.values():
-            if not hasattr(self, name) and hasattr(collector, name):
-                setattr(self, name, getattr(collector, name))
 
-    def collect_flow_event(self, record: FlowRecord) -> None:
-        """Hand a flow on, and show it."""
-        self._collector.collect_flow_event(record)
+    def _show(self, record: FlowRecord | PacketReport) -> None:
         self._observer.observe(record, self._clock())
-
-    def collect_packet_event(self, report: PacketReport) -> None:
-        """Hand a packet on, and show it."""
-        self._collector.collect_packet_event(report)
-        self._observer.observe(report, self._clock())
-
-    def collect_container_event(self, record: ContainerRecord) -> None:
-        """Hand it on."""
-        self._collector.collect_container_event(record)
-
-    def collect_user_event(self, record: UserRecord) -> None:
-        """Hand it on."""
-        self._collector.collect_user_event(record)
-
-    def collect_trace_event(self, records: Sequence[str]) -> None:
-        """Hand it on."""
-        self._collector.collect_trace_event(records)
-
-    def collect_counter_event(self, counter_report: CounterReport) -> None:
-        """Hand it on."""
-        self._collector.collect_counter_event(counter_report)
-
-    def collect_dns_requests(self, request: DNSRequestReport) -> None:
-        """Hand it on."""
-        self._collector.collect_dns_requests(request)
-
-    def collect_ping_event(self, report: PingReport) -> None:
-        """Hand it on."""
-        self._collector.collect_ping_event(report)
