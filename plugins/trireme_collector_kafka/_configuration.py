@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from trireme_collector.client_tls import identify_files
 from trireme_collector.option_secrets import Secret
 
 if TYPE_CHECKING:
+    from trireme_collector.client_tls import FileIdentities
     from trireme_collector_kafka._connection import ConnectionOptions
     from trireme_collector_kafka._options import KafkaOptions
 
@@ -80,15 +81,14 @@ def read_password(options: ConnectionOptions) -> str:
     return "" if secret is None else _text(secret)
 
 
-def fingerprint(options: ConnectionOptions) -> tuple[tuple[int, ...], ...]:
+def fingerprint(options: ConnectionOptions) -> FileIdentities:
     """Take down which certificate files the options name now."""
-    names = (
+    return identify_files(
         options.ca_file,
         options.client_certificate_file,
         options.client_key_file,
         options.client_key_password_file,
     )
-    return tuple(_identity(name) for name in names if name)
 
 
 def _protocol(options: ConnectionOptions) -> str:
@@ -125,11 +125,3 @@ def _text(secret: Secret) -> str:
     except UnicodeDecodeError:
         # Not "from": the original would carry the bytes.
         raise secret.error("it is not UTF-8") from None
-
-
-def _identity(name: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(name)  # noqa: PTH116  once a batch; a Path would cost more than the call
-    except OSError:
-        return ()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import ssl
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trireme_collector import ConfigError
+from trireme_collector.client_tls import client_context, identify_files, tls_reason, trust_system
 
 if TYPE_CHECKING:
     import socket
 
+    from trireme_collector.client_tls import FileIdentities
     from trireme_collector_syslog._options import SyslogOptions
 
 __all__ = ["TlsChannel", "TlsFiles", "explain_tls", "wrap"]
 
-_MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-# For interpreters whose OpenSSL was built to look elsewhere: Debian, Fedora, Alpine.
-_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-)
 _RECORD_BYTES = 16_384  # RFC 8446 section 5.1: what one write may encrypt at once
 _READ_BYTES = 65_536
 
@@ -37,7 +31,7 @@ class TlsFiles:
         """Take down the names; nothing is read."""
         self._options = options
         self._name = name
-        self._seen: tuple[tuple[int, ...], ...] = ()
+        self._seen: FileIdentities = ()
         self._context: ssl.SSLContext | None = None
 
     @property
@@ -64,10 +58,11 @@ class TlsFiles:
         """
         return self._context or self.context()
 
-    def _fingerprint(self) -> tuple[tuple[int, ...], ...]:
+    def _fingerprint(self) -> FileIdentities:
         options = self._options
-        names = (options.ca_file, options.client_certificate_file, options.client_key_file)
-        return tuple(_identity(name) for name in names if name)
+        return identify_files(
+            options.ca_file, options.client_certificate_file, options.client_key_file
+        )
 
 
 class TlsChannel:
@@ -163,7 +158,7 @@ def explain_tls(error: OSError) -> str:
         )
     if not isinstance(error, ssl.SSLError):
         return ""
-    reason = _reason(error)
+    reason = tls_reason(error)
     if "alert" in reason:
         return (
             f"the server refuses this client ({reason}); check client_certificate_file and what"
@@ -177,41 +172,25 @@ def _gone() -> ConnectionResetError:
 
 
 def _build(options: SyslogOptions, name: str) -> ssl.SSLContext:
-    # Not create_default_context(): it obeys SSLKEYLOGFILE, which would write down session keys.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = _MINIMUM[options.tls_minimum]
-    if not options.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif options.ca_file:
+    context = client_context(options.tls_minimum, verify=options.verify)
+    if options.verify and options.ca_file:
         try:
             context.load_verify_locations(cafile=options.ca_file)
         except (OSError, ValueError) as error:
             msg = (
                 f"collector {name!r}: ca_file {options.ca_file!r} cannot be used:"
-                f" {_reason(error)}; it must be a readable file of certificates in PEM form"
+                f" {tls_reason(error)}; it must be a readable file of certificates in PEM form"
             )
             raise ConfigError(msg) from error
-    else:
-        _trust_system(context, name)
-    if options.client_certificate_file:
-        _show_certificate(context, options, name)
-    return context
-
-
-def _trust_system(context: ssl.SSLContext, name: str) -> None:
-    # By path, not by set_default_verify_paths(): that obeys SSL_CERT_FILE and SSL_CERT_DIR.
-    known = ssl.get_default_verify_paths()
-    file = next((f for f in (known.openssl_cafile, *_BUNDLES) if Path(f).is_file()), None)
-    directory = known.openssl_capath if Path(known.openssl_capath).is_dir() else None
-    if file is None and directory is None:
+    elif options.verify and not trust_system(context):
         msg = (
             f"collector {name!r}: this system has no certificate authorities; install them"
             " (Debian: ca-certificates) or set ca_file"
         )
         raise ConfigError(msg)
-    with contextlib.suppress(ssl.SSLError):  # an empty bundle: the directory may have them
-        context.load_verify_locations(cafile=file, capath=directory)
+    if options.client_certificate_file:
+        _show_certificate(context, options, name)
+    return context
 
 
 def _show_certificate(context: ssl.SSLContext, options: SyslogOptions, name: str) -> None:
@@ -222,7 +201,7 @@ def _show_certificate(context: ssl.SSLContext, options: SyslogOptions, name: str
                 Path(path).read_bytes()
         except (OSError, ValueError) as error:
             msg = (
-                f"collector {name!r}: {option} {path!r} cannot be read: {_reason(error)}; give"
+                f"collector {name!r}: {option} {path!r} cannot be read: {tls_reason(error)}; give"
                 " the path of a file that the agent's user may read"
             )
             raise ConfigError(msg) from error
@@ -232,23 +211,7 @@ def _show_certificate(context: ssl.SSLContext, options: SyslogOptions, name: str
     except (OSError, ValueError) as error:
         msg = (
             f"collector {name!r}: client_certificate_file {certificate!r} with the key in"
-            f" {key or certificate!r} cannot be used: {_reason(error)}; both must be in PEM form"
+            f" {key or certificate!r} cannot be used: {tls_reason(error)}; both must be in PEM form"
             " and belong together, and the key must have no password"
         )
         raise ConfigError(msg) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not in PEM form").lower().replace("_", " ")
-    if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
-    return str(error)
-
-
-def _identity(name: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(name)  # noqa: PTH116  once a second; a Path would cost more than the call
-    except (OSError, ValueError):
-        return ()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from trireme_collector.client_tls import FileIdentities
     from trireme_collector.http_client._answers import Answer
     from trireme_collector.http_client._target import HttpTarget
-    from trireme_collector.http_client._tls import Fingerprint
 
 __all__ = ["HttpSender"]
 
@@ -87,7 +87,7 @@ class HttpSender:
         self._credentials = Credentials(target)
         self._reporter = FailureReporter(name, _SIZE_INTERVAL_NS)
         self._exchange: Exchange | None = None
-        self._fingerprint: Fingerprint = ()
+        self._fingerprint: FileIdentities = ()
 
     def open(self) -> None:
         """Read certificates and secrets; the first request opens the connection.
@@ -204,7 +204,7 @@ class HttpSender:
                 _logger().warning("certificates_kept", collector=self._name, error=str(error))
         return self._exchange
 
-    def _renew(self, now: Fingerprint) -> Exchange:
+    def _renew(self, now: FileIdentities) -> Exchange:
         context: ssl.SSLContext | None = build_context(self._target) if self._is_tls else None
         self.close()
         self._exchange = Exchange(self._target, context, url=self._url, method=self._method)
