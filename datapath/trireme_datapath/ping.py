@@ -94,7 +94,7 @@ def plan_ping(policy: CompiledPolicy, plan: PingPlan, unit_name: str = "") -> Pi
     if unit_name:
         unit = policy.unit(unit_name)
         if unit is None:
-            raise DatapathError(f"the policy has no unit {unit_name!r}: `policy check` names them")
+            raise DatapathError(f"the policy has no unit {unit_name!r}; the policy file names them")
         if not source and mark is None and not unit.selectors.local:
             source, mark = _identity(policy, unit, plan.destination)
     elif source:

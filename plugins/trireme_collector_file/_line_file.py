@@ -254,7 +254,7 @@ class LineFile:
         try:
             self._disk.lock(self._descriptor)
         except BlockingIOError as error:
-            raise HeldByAnotherError(str(self.path)) from error
+            raise HeldByAnotherError(error.errno, str(self.path)) from error
         except OSError as error:
             # Some network file systems have no locks; that is no reason to write nothing.
             if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:

@@ -68,7 +68,7 @@ def trace_command(
             try:
                 context_id = trace(arguments.unit, request)
             except LookupError as error:
-                raise DatapathError(f"{error.args[0]}: `policy check` names them") from error
+                raise DatapathError(f"{error.args[0]}; the policy file names them") from error
             ends = 0 if arguments.direction == "none" else request.until_ns
             return TraceResult(context_id=context_id, until_ns=ends)
 

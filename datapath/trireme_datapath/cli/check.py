@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
@@ -304,7 +305,10 @@ def _check_outputs(
         message = (
             f"{loaded.places[name]}: {subject}: {error}" if name in loaded.places else str(error)
         )
-        if isinstance(error, DeliveryError):
+        if _is_held(error):
+            # It may be the running agent itself that writes there.
+            warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
+        elif isinstance(error, DeliveryError):
             # A start goes on: the records wait until the receiver is there.
             warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
         elif isinstance(error, ConfigError):
@@ -315,6 +319,12 @@ def _check_outputs(
     unusable = loaded.probe_lookups()
     if unusable is not None:
         problems.extend(_findings("enrichment", unusable))
+
+
+def _is_held(error: TriremeError) -> bool:
+    """Whether an output cannot be opened because another process has it."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in {errno.EAGAIN, errno.EBUSY}
 
 
 def _findings(subject: str, error: TriremeError) -> list[_Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import sys
@@ -175,6 +176,18 @@ def test_a_user_that_there_is_not(file: Path, capsys: pytest.CaptureFixture[str]
     code, out = check(config(file, "[processes]\nuser = 'nobody-at-all'"), capsys)
     assert code == ExitCode.CONFIG
     assert "[processes] user: there is no user 'nobody-at-all'; make it first" in out
+
+
+def test_a_file_to_which_the_running_agent_may_write(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(file, f"[collectors.file]\npath = '{file.parent}/flows.json'")
+    with (file.parent / "flows.json").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, out = check(path, capsys)
+    assert code == ExitCode.OK
+    assert f"warning: {path}:4:1: collectors.file: collector 'file' cannot write to " in out
+    assert "another agent or collector writes to it" in out
 
 
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
