@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from trireme_collector.strict_toml import Unfit
+from trireme_collector.option_addresses import check_host
 
 __all__ = ["IpfixOptions"]
 
-_LONGEST_HOST = 255
-
-
-def _check_host(value: object) -> None:
-    # No value is repeated: what stands before an @ may be a password.
-    expected = "the name or the address of a host"
-    text = str(value)
-    if "@" in text:
-        raise Unfit(f"{expected}; IPFIX knows no user", found="a text with '@'")
-    if "/" in text:
-        raise Unfit(f"{expected}; set transport and port beside it", found="a URL or a path")
-    if text.count(":") == 1:
-        raise Unfit(f"{expected}; set port beside it", found="a text with ':'")
-    if not text.isprintable() or " " in text or not 1 <= len(text) <= _LONGEST_HOST:
-        raise Unfit(f"{expected}, at most 255 printable characters", found="another text")
-
-
+_check_host = functools.partial(check_host, protocol="IPFIX")
 _Host: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_host})]
 _Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=300)]
 

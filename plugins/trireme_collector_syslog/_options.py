@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -12,7 +13,7 @@ from trireme_collector.formats import (
     SMALLEST_MAX_BYTES,
     Framing,
 )
-from trireme_collector.strict_toml import Unfit
+from trireme_collector.option_addresses import check_host
 
 __all__ = ["FacilityName", "SeverityName", "SyslogOptions", "Transport"]
 
@@ -64,23 +65,7 @@ _ServerName: TypeAlias = Annotated[
 # RFC 5425 section 4.1 and RFC 3164 section 2 name ports; RELP has none of its own, and its
 # servers' documentation uses this one.
 _PORTS = {"unix": 0, "udp": 514, "tcp": 514, "tls": 6514, "relp": 2514, "relp+tls": 2514}
-_LONGEST_HOST = 255
 _TLS_ONLY = ("ca_file", "client_certificate_file", "client_key_file", "server_name")
-
-
-def _check_host(value: object) -> None:
-    # No value is repeated: what stands before an @ may be a password.
-    expected = "the name or the address of a host"
-    text = str(value)
-    if "@" in text:
-        raise Unfit(f"{expected}; syslog knows no user", found="a text with '@'")
-    if "/" in text:
-        raise Unfit(f"{expected}; set transport and port beside it", found="a URL or a path")
-    if text.count(":") == 1:
-        raise Unfit(f"{expected}; set port beside it", found="a text with ':'")
-    if not text.isprintable() or " " in text or not 1 <= len(text) <= _LONGEST_HOST:
-        raise Unfit(f"{expected}, at most 255 printable characters", found="another text")
-
 
 _Address: TypeAlias = Annotated[
     str,
@@ -89,7 +74,9 @@ _Address: TypeAlias = Annotated[
         extra={"expected": "the path of a socket, 1 to 107 characters"},
     ),
 ]
-_Host: TypeAlias = Annotated[str, msgspec.Meta(extra={"validate": _check_host})]
+_Host: TypeAlias = Annotated[
+    str, msgspec.Meta(extra={"validate": functools.partial(check_host, protocol="syslog")})
+]
 _ADDRESS = "/dev/log"
 _HOST = "127.0.0.1"
 
