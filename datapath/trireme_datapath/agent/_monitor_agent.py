@@ -158,7 +158,7 @@ class MonitorAgent:
             self.pipeline.close(0)
             raise
         self._datapath = DatapathLoop(self._feed, self._feed, self.pipeline)
-        self._watch.start()
+        self._watch.answer()
         self._control.start()
         self._log.info(
             "agent_started",

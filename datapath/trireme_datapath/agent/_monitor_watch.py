@@ -5,15 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from trireme_collector.metrics import (
-    HealthCheck,
-    Metric,
-    MetricKind,
-    MetricSpec,
-    MetricsServer,
-    PipelineMetrics,
-    SpoolWatch,
-)
+from trireme_collector.metrics import HealthCheck, Metric, MetricKind, MetricSpec
+from trireme_datapath.agent._loop_watch import LoopWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +17,6 @@ if TYPE_CHECKING:
     from trireme_datapath.monitor.sources import MonitorSocket
 
 __all__ = ["MONITOR_METRICS", "MonitorWatch"]
-
-_NANOSECONDS: Final = 1_000_000_000
-_LONGEST_TURN_NS: Final = 10 * _NANOSECONDS  # a turn takes a second when nothing happens
 
 _EVENTS: Final = MetricSpec(
     "trireme_monitor_events",
@@ -44,11 +34,11 @@ MONITOR_METRICS: Final = (_EVENTS, _SOURCE)
 """Every metric of an agent that reads a monitor socket."""
 
 
-class MonitorWatch:
-    """Measures such an agent and serves what it measured, if the configuration says where.
+class MonitorWatch(LoopWatch):
+    """Measures such an agent.
 
     Args:
-        config: Where.
+        config: Where that is served, if anywhere.
         pipeline: Where the agent's records go.
         feed: Who makes them.
         source: Where the messages come from.
@@ -70,40 +60,9 @@ class MonitorWatch:
         sources: Sequence[MetricSource] = (),
     ) -> None:
         """Build the server, if there is one; open nothing."""
+        super().__init__(config, pipeline, clock, sources)
         self._feed = feed
         self._source = source
-        self._clock = clock
-        self._turned_ns = 0
-        self._spools = SpoolWatch(pipeline, clock)
-        self.server: MetricsServer | None = None
-        if config.listen:
-            account = PipelineMetrics(pipeline)
-            self.server = MetricsServer(config, (account, self, *sources), (self, account))
-
-    def open(self) -> None:
-        """Listen; nobody is answered yet.
-
-        Raises:
-            ConfigError: The address is in use, or not allowed.
-        """
-        if self.server is not None:
-            self.server.open()
-
-    def start(self) -> None:
-        """Answer from now on."""
-        self.turn()
-        if self.server is not None:
-            self.server.start()
-
-    def turn(self) -> None:
-        """Note that the loop turned."""
-        self._turned_ns = self._clock()
-        self._spools.turn()
-
-    def close(self) -> None:
-        """Answer nobody any more."""
-        if self.server is not None:
-            self.server.close()
 
     def metrics(self) -> Iterator[Metric]:
         """Read the counters."""
@@ -112,17 +71,8 @@ class MonitorWatch:
             rows = sorted(dict(counters).items())
             yield Metric(spec, [((name,), value) for name, value in rows])
 
-    def health(self) -> Iterator[HealthCheck]:
-        """Say whether messages are read."""
-        idle_ns = max(0, self._clock() - self._turned_ns)
-        yield HealthCheck(
-            "loop",
-            ok=idle_ns < _LONGEST_TURN_NS,
-            detail=f"turned {idle_ns / _NANOSECONDS:.1f} s ago",
-            vital=True,
-        )
+    def _checks(self) -> Iterator[HealthCheck]:
         connected = self._source.connected
         yield HealthCheck(
             "monitor", ok=connected, detail="connected" if connected else "not connected"
         )
-        yield from self._spools.health()

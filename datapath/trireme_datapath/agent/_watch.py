@@ -5,15 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from trireme_collector.metrics import (
-    HealthCheck,
-    Metric,
-    MetricKind,
-    MetricSpec,
-    MetricsServer,
-    PipelineMetrics,
-    SpoolWatch,
-)
+from trireme_collector.metrics import HealthCheck, Metric, MetricKind, MetricSpec
+from trireme_datapath.agent._loop_watch import LoopWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,9 +16,6 @@ if TYPE_CHECKING:
     from trireme_datapath.backends.netlink import QueueStatistics
 
 __all__ = ["DATAPATH_METRICS", "AgentWatch", "Measured", "MeasuredQueue", "Revised"]
-
-_NANOSECONDS: Final = 1_000_000_000
-_LONGEST_TURN_NS: Final = 10 * _NANOSECONDS  # a turn takes a second when nothing happens
 
 _EVENTS: Final = MetricSpec(
     "trireme_engine_events", MetricKind.COUNTER, "What the engine did, by name.", ("event",)
@@ -80,11 +70,11 @@ class MeasuredQueue(Protocol):
         ...
 
 
-class AgentWatch:
-    """Measures an agent and serves what it measured, if the configuration says where.
+class AgentWatch(LoopWatch):
+    """Measures an agent that judges packets.
 
     Args:
-        config: Where.
+        config: Where that is served, if anywhere.
         pipeline: Where the agent's records go.
         engine: Who judges.
         clock: A clock that does not jump, nanoseconds.
@@ -92,7 +82,6 @@ class AgentWatch:
 
     Attributes:
         others: What else belongs to the health of the agent.
-        spools: Who looks whether the disk serves the spools.
 
     Raises:
         MissingExtraError: The package for it is not installed.
@@ -108,43 +97,20 @@ class AgentWatch:
         sources: Sequence[MetricSource] = (),
     ) -> None:
         """Build the server, if there is one; open nothing."""
+        super().__init__(config, pipeline, clock, sources)
         self._engine = engine
         self.others: list[Callable[[], Iterable[HealthCheck]]] = []
-        self.spools = SpoolWatch(pipeline, clock)
-        self._clock = clock
         self._backend: MeasuredQueue | None = None
-        self._turned_ns = 0
-        self.server: MetricsServer | None = None
-        if config.listen:
-            account = PipelineMetrics(pipeline)
-            self.server = MetricsServer(config, (account, self, *sources), (self, account))
-
-    def open(self) -> None:
-        """Listen; nobody is answered yet.
-
-        Raises:
-            ConfigError: The address is in use, or not allowed.
-        """
-        if self.server is not None:
-            self.server.open()
 
     def start(self, backend: MeasuredQueue) -> None:
         """Answer from now on: packets are judged."""
         self._backend = backend
-        self.turn()
-        if self.server is not None:
-            self.server.start()
-
-    def turn(self) -> None:
-        """Note that the packet loop turned."""
-        self._turned_ns = self._clock()
-        self.spools.turn()
+        self.answer()
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Answer nobody any more: the queue is given back."""
         self._backend = None
-        if self.server is not None:
-            self.server.close()
+        super().close()
 
     def metrics(self) -> Iterator[Metric]:
         """Read the counters of the engine and of the queue."""
@@ -152,7 +118,7 @@ class AgentWatch:
         counters = dict(self._engine.counters)
         yield Metric(_EVENTS, [((name,), value) for name, value in sorted(counters.items())])
         yield Metric(_POLICY, [((self._engine.policy.revision,), 1)])
-        yield Metric(_IDLE, [((), self._idle_ns() / _NANOSECONDS)])
+        yield Metric(_IDLE, [((), self.idle_seconds)])
         backend = self._backend
         statistics = None if backend is None else backend.statistics()
         if statistics is not None:
@@ -160,20 +126,8 @@ class AgentWatch:
             lost = [(("queue",), statistics.dropped), (("socket",), statistics.user_dropped)]
             yield Metric(_LOST, lost)
 
-    def health(self) -> Iterator[HealthCheck]:
-        """Say whether packets are judged, and what else is not as it should be."""
-        idle_ns = self._idle_ns()
-        yield HealthCheck(
-            "loop",
-            ok=idle_ns < _LONGEST_TURN_NS,
-            detail=f"turned {idle_ns / _NANOSECONDS:.1f} s ago",
-            vital=True,
-        )
+    def _checks(self) -> Iterator[HealthCheck]:
         held = self._backend is not None
         yield HealthCheck("queue", ok=held, detail="held" if held else "not held")
         for other in self.others:
             yield from other()
-        yield from self.spools.health()
-
-    def _idle_ns(self) -> int:
-        return max(0, self._clock() - self._turned_ns)

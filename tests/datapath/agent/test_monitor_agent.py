@@ -222,7 +222,7 @@ def test_metrics_and_health(tmp_path: Path) -> None:
     feed = MonitorFeed(source, MonitorRecords(), dict)
     now = [10**12]
     watch = MonitorWatch(MetricsConfig(), agent.pipeline, feed, source, clock=lambda: now[0])
-    watch.start()
+    watch.answer()
     assert [metric.spec for metric in watch.metrics()] == list(MONITOR_METRICS)
     assert dict(next(iter(watch.metrics())).samples)[("messages",)] == 0
     assert [(check.name, check.ok) for check in watch.health()] == [
