@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from trireme_datapath.agent._agent import Agent
+from trireme_datapath.agent._outputs import OutputError
 from trireme_datapath.agent._parts import OpenBackend, PacketBackend, Rules, open_backend
-from trireme_datapath.agent._report import AgentReport, OutputError
+from trireme_datapath.agent._report import AgentReport
 from trireme_datapath.agent.config import (
     AgentConfiguration,
     BackendName,

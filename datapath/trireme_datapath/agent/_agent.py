@@ -10,22 +10,18 @@ import msgspec
 import structlog
 
 from trireme_collector.control import AgentStatus, Later, ReloadResult
-from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
+from trireme_collector.errors import DatapathError
 from trireme_datapath.agent._accounting import AgentAccounting
 from trireme_datapath.agent._accounting import open_tracker as _open_tracker
 from trireme_datapath.agent._engine import build_engine
 from trireme_datapath.agent._files import AgentFiles
 from trireme_datapath.agent._judging_agent import JudgingAgent
+from trireme_datapath.agent._outputs import start_outputs
 from trireme_datapath.agent._parts import held_queue
 from trireme_datapath.agent._parts import open_backend as _open_backend
 from trireme_datapath.agent._privilege_check import PrivilegeCheck
 from trireme_datapath.agent._publisher import Publisher
-from trireme_datapath.agent._report import (
-    AgentReport,
-    log_end,
-    refused_output,
-    warn_of_short_queue,
-)
+from trireme_datapath.agent._report import AgentReport, log_end, warn_of_short_queue
 from trireme_datapath.agent._rules import rules_of
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import describe, observe_health, packet_status
@@ -146,10 +142,7 @@ class Agent(JudgingAgent):
             PluginError: A collector raised something that it may not raise.
             DatapathError: The queue or the rules are refused; the subclass says why.
         """
-        try:
-            self.pipeline.start()
-        except (ConfigError, DeliveryError) as error:
-            raise refused_output(error) from error
+        start_outputs(self.pipeline)
         try:
             self._watch.open()
             self._control.open()

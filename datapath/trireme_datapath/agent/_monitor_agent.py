@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from trireme_collector.control import AgentStatus, Later, PacketStatus, PolicyStatus, ReloadResult
-from trireme_collector.errors import ConfigError, DatapathError, DeliveryError
+from trireme_collector.errors import DatapathError
 from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
 )
@@ -19,7 +19,8 @@ from trireme_datapath.agent._files import changed_keys
 from trireme_datapath.agent._jobs import LoopJobs
 from trireme_datapath.agent._monitor_feed import MonitorFeed
 from trireme_datapath.agent._monitor_watch import MonitorWatch
-from trireme_datapath.agent._report import records_summary, refused_output
+from trireme_datapath.agent._outputs import start_outputs
+from trireme_datapath.agent._report import records_summary
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import describe
 from trireme_datapath.agent.monitor_config import load_monitor_config
@@ -142,10 +143,7 @@ class MonitorAgent:
             OutputError: A collector cannot open its output.
             PluginError: A collector raised something that it may not raise.
         """
-        try:
-            self.pipeline.start()
-        except (ConfigError, DeliveryError) as error:
-            raise refused_output(error) from error
+        start_outputs(self.pipeline)
         try:
             self._watch.open()
             self._control.open()

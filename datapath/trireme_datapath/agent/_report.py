@@ -1,4 +1,4 @@
-"""What an agent says at its end, and when it cannot begin."""
+"""What an agent says at its end, and of a queue that is short."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trireme_collector.errors import ConfigError
-from trireme_collector.exit_codes import ExitCode
 from trireme_collector.filters import DROPPED_FILTERED, DROPPED_SAMPLED
 from trireme_collector.pipeline import (
     ShutdownReport,  # noqa: TC001  msgspec reads the annotation at run time
@@ -16,32 +14,7 @@ from trireme_collector.pipeline import (
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from trireme_collector.errors import TriremeError
-
-__all__ = [
-    "AgentReport",
-    "OutputError",
-    "log_end",
-    "records_summary",
-    "refused_output",
-    "warn_of_short_queue",
-]
-
-
-class OutputError(ConfigError):
-    """A collector cannot open what it writes to."""
-
-    exit_code = ExitCode.OUTPUT
-
-
-def refused_output(error: TriremeError) -> OutputError:
-    """Give what a start ends with because a collector cannot be opened.
-
-    Its exit code is that of the error, if it has one of its own: a library may be missing.
-    """
-    refused = OutputError(str(error))
-    refused.exit_code = getattr(error, "exit_code", refused.exit_code)
-    return refused
+__all__ = ["AgentReport", "log_end", "records_summary", "warn_of_short_queue"]
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True):

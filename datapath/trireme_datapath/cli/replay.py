@@ -124,15 +124,10 @@ class _Sink:
         self._problems: list[str] = []
 
     def __enter__(self) -> None:
-        if self._pipeline is None:
-            return
-        from trireme_collector.errors import ConfigError, DeliveryError
-        from trireme_datapath.agent._report import refused_output
+        if self._pipeline is not None:
+            from trireme_datapath.agent._outputs import start_outputs
 
-        try:
-            self._pipeline.start()
-        except (ConfigError, DeliveryError) as error:
-            raise refused_output(error) from error
+            start_outputs(self._pipeline)
 
     def __exit__(self, *exception: object) -> None:
         if self._pipeline is None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from trireme_collector.cli.errors import exit_code_of
-from trireme_collector.errors import ConfigError, DeliveryError, TriremeError
+from trireme_collector.errors import TriremeError
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.records import FlowRecord
 from trireme_datapath.agent import load_agent_config
+from trireme_datapath.agent._outputs import start_outputs
 from trireme_datapath.agent._publisher import Publisher
-from trireme_datapath.agent._report import refused_output
 from trireme_datapath.agent._services import AgentServices
 from trireme_datapath.agent._status import health_statuses
 from trireme_datapath.agent._watch import AgentWatch
@@ -122,10 +122,7 @@ class CollectorProcess:
         )
         self._watch.others.append(self._processes.health)
         self._publisher = Publisher(settings.publish, config.resolve)
-        try:
-            self._pipeline.start()
-        except (ConfigError, DeliveryError) as error:
-            raise refused_output(error) from error
+        start_outputs(self._pipeline)
         try:
             self._watch.open()
             self._publisher.open()
