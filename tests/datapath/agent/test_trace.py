@@ -42,7 +42,7 @@ def test_a_unit_is_traced_by_its_id_until_a_time(run: Run) -> None:
 
 
 def test_an_unknown_unit_is_told_so(run: Run) -> None:
-    with pytest.raises(CommandFailedError, match=r"'nobody'.*policy check"):
+    with pytest.raises(CommandFailedError, match=r"'nobody'.*policy file names them"):
         run.client.call("trace", TraceResult, TraceArguments(unit="nobody"))
 
 
