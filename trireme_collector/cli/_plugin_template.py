@@ -7,6 +7,7 @@ value of a name. So a plain installation can fill it in, and copier gives the sa
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import urllib.parse
@@ -82,7 +83,7 @@ def write_project(directory: Path, values: Mapping[str, str]) -> list[str]:
     Raises:
         OutputError: It exists, or cannot be written.
     """
-    if directory.exists() or directory.is_symlink():
+    if os.path.lexists(directory):
         msg = f"{str(directory)!r} exists: choose another place with --directory, or remove it"
         raise OutputError(msg)
     try:

@@ -19,6 +19,7 @@ import time
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.recorder._bpf import REJECT_ALL, Link, Program, compile_bpf
 from trireme_datapath.recorder._errors import RecorderError, Refusal
 from trireme_datapath.recorder._matcher import (
@@ -69,6 +70,12 @@ _vlan = Struct("=IH").unpack_from
 _link_address = Struct("=H2siHBB8s").unpack_from
 _cooked_head = Struct(">2sHIHBB8s")
 _status_word = Struct("=I")
+
+
+class _ForbiddenError(RecorderError):
+    """The capability to record is missing."""
+
+    exit_code = ExitCode.PRIVILEGE
 
 
 class _FilterProgram(ctypes.Structure):
@@ -282,7 +289,7 @@ def _hardware_type(name: str) -> int | None:
 
 def _refused(name: str, error: OSError) -> RecorderError:
     if error.errno in {errno.EPERM, errno.EACCES}:
-        return RecorderError(
+        return _ForbiddenError(
             f"cannot record on {name}: CAP_NET_RAW is missing; run as root, or give the recorder"
             " that capability",
             Refusal.FORBIDDEN,

@@ -157,6 +157,15 @@ def test_a_place_that_is_a_file_is_told(place: Path, capsys: pytest.CaptureFixtu
     assert "cannot write 'file/x'" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_even_be_looked_at(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond = "d" * 300
+    assert cli.main(["plugins", "new", "x", "--directory", f"{beyond}/x"]) == ExitCode.OUTPUT
+    assert "File name too long; check the path" in capsys.readouterr().err
+    assert list(place.iterdir()) == []
+
+
 def test_files_have_the_rights_of_all_new_files(place: Path) -> None:
     before = os.umask(0o027)
     try:
