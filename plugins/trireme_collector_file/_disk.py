@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Disk", "SystemDisk"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Disk", "SystemDisk", "directory"]
 
 
 class Disk(Protocol):
@@ -138,3 +143,13 @@ class SystemDisk:
     def names(self, path: str) -> list[str]:
         """List a directory."""
         return os.listdir(path)
+
+
+@contextlib.contextmanager
+def directory(disk: Disk, path: Path) -> Iterator[int]:
+    """Give the descriptor of a directory while something is done with it."""
+    descriptor = disk.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    try:
+        yield descriptor
+    finally:
+        disk.close(descriptor)

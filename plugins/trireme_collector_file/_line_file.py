@@ -8,6 +8,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from trireme_collector_file._disk import directory
 from trireme_collector_file._tail import find_tail
 
 if TYPE_CHECKING:
@@ -241,12 +242,8 @@ class LineFile:
     def _check(self, status: os.stat_result) -> None:
         if self.created or (status.st_uid == os.geteuid() and status.st_nlink == 1):
             return
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        directory = self._disk.open(str(self.path.parent), flags, 0)
-        try:
-            is_shared = self._disk.describe(directory).st_mode & stat.S_IWOTH
-        finally:
-            self._disk.close(directory)
+        with directory(self._disk, self.path.parent) as names:
+            is_shared = self._disk.describe(names).st_mode & stat.S_IWOTH
         if is_shared:
             raise UnsafeError(str(self.path))
 

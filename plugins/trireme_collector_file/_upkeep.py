@@ -9,6 +9,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trireme_collector_file._disk import directory
 from trireme_collector_file._rotation import (
     COMPRESSED,
     find_generations,
@@ -124,7 +125,8 @@ class Upkeep:
                 self._write(source, status, generation, is_stopped)
         finally:
             disk.close(source)
-        self._sync_directory()
+        with directory(self._disk, self._path.parent) as names:
+            self._disk.sync(names)
         self._remove(generation.name)
 
     def _write(
@@ -208,14 +210,6 @@ class Upkeep:
             return False
         finally:
             disk.close(descriptor)
-
-    def _sync_directory(self) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        descriptor = self._disk.open(str(self._path.parent), flags, 0)
-        try:
-            self._disk.sync(descriptor)
-        finally:
-            self._disk.close(descriptor)
 
 
 def _attempt(failures: list[OSError], work: Callable[[ItemT], None], item: ItemT) -> None:

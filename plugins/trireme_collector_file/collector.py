@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,7 +14,7 @@ from trireme_collector.delivery import FailureReporter
 from trireme_collector.formats import render_hubble_lines, render_json_line
 from trireme_collector.option_formats import find_renderer
 from trireme_collector_file._background import Background
-from trireme_collector_file._disk import SystemDisk
+from trireme_collector_file._disk import SystemDisk, directory
 from trireme_collector_file._failures import explain, is_configured_wrong
 from trireme_collector_file._line_file import LineFile, WriteError
 from trireme_collector_file._options import FileOptions, Fsync
@@ -211,7 +210,8 @@ class FileCollector:
         self._cut = None
         self._file = file
         if file.created and self._options.fsync is not Fsync.NEVER:
-            self._sync_directory()
+            with directory(self._disk, self._path.parent) as names:
+                self._disk.sync(names)
         # An old file keeps its own period: it is rotated before anything is added.
         seconds = file.modified_seconds if file.size else self._time_ns() // _NANOSECONDS
         self._period = period_of(seconds, self._options.rotate_seconds)
@@ -314,14 +314,6 @@ class FileCollector:
         except OSError as error:
             self._sync_error = error
         self._synced_ns = self._time_ns()
-
-    def _sync_directory(self) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        descriptor = self._disk.open(str(self._path.parent), flags, 0)
-        try:
-            self._disk.sync(descriptor)
-        finally:
-            self._disk.close(descriptor)
 
     def _look_after(self) -> None:
         self._tidy_again_ns = None
