@@ -65,9 +65,8 @@ class Client:
         for one in first:
             self.say(one)
         self._types = types
-        self.call = channel.stream_stream(METHOD)(
-            iter(self._queue.get, None), timeout=SECONDS, **options
-        )
+        options.setdefault("timeout", SECONDS)
+        self.call = channel.stream_stream(METHOD)(iter(self._queue.get, None), **options)
 
     def say(self, *messages: bytes | None) -> None:
         for one in messages:
@@ -480,9 +479,9 @@ def test_a_client_that_reads_nothing_is_let_go(lab: Lab) -> None:
     call.cancel()
 
 
-def test_thousands_of_streams_are_bounded(tmp_path: Path) -> None:
+def test_a_thousand_streams_are_bounded(tmp_path: Path) -> None:
     lab = Lab(tmp_path, max_streams=8, max_recordings=4)
-    clients = [lab.client(START) for _ in range(2000)]
+    clients = [lab.client(START, timeout=300) for _ in range(1000)]
     codes: dict[str, int] = {}
     for client in clients:
         try:

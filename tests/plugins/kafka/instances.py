@@ -62,9 +62,18 @@ class Group:
         directory: Where files go.
         name: What its topics begin with.
         words: More words for each instance.
+        session_seconds: After how long the brokers take an instance for dead. The mock divides
+            partitions anew a second earlier; who has not come back by then has lost its own.
     """
 
-    def __init__(self, brokers: Sequence[str], directory: Path, name: str, *words: str) -> None:
+    def __init__(
+        self,
+        brokers: Sequence[str],
+        directory: Path,
+        name: str,
+        *words: str,
+        session_seconds: int = 4,
+    ) -> None:
         import confluent_kafka  # noqa: PLC0415  belongs to the extra
 
         self.name = name
@@ -72,6 +81,7 @@ class Group:
         self.running: list[subprocess.Popen[str]] = []
         self._brokers = brokers
         self._words = words
+        self._session = f"session_timeout_seconds={session_seconds}"
         self._config = directory / "conntrack.json"
         self._directory = directory
         config = default_tracking_config() | {
@@ -116,8 +126,7 @@ class Group:
                 "--source",
                 brokers,
                 "--source",
-                # The mock divides partitions after 3 s; who is dead by then is waited for.
-                "session_timeout_seconds=4",
+                self._session,
                 "--source",
                 "timeout_seconds=5",
                 "--checkpoint-seconds",
