@@ -1,7 +1,4 @@
-"""TLS of those who connect: whom they trust, and whether their files are still the same.
-
-What options are called and how messages begin is the business of each collector.
-"""
+"""TLS of those who connect: what they show, whom they trust, and when their files change."""
 
 from __future__ import annotations
 
@@ -11,7 +8,14 @@ import ssl
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["FileIdentities", "client_context", "identify_files", "tls_reason", "trust_system"]
+__all__ = [
+    "FileIdentities",
+    "check_client_key",
+    "client_context",
+    "identify_files",
+    "tls_reason",
+    "trust_system",
+]
 
 FileIdentities: TypeAlias = tuple[tuple[int, ...], ...]
 """Changes when one of the files is replaced or written."""
@@ -23,6 +27,23 @@ _BUNDLES = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
 )
+
+
+def check_client_key(certificate: str, key: str, *, has_password: bool = False) -> None:
+    """Refuse options that speak of a key, but not of the certificate to which it belongs.
+
+    Args:
+        certificate: The option ``client_certificate_file``.
+        key: The option ``client_key_file``.
+        has_password: Whether one of the options with the password of the key is set.
+
+    Raises:
+        ValueError: They do.
+    """
+    if key and not certificate:
+        raise ValueError("client_certificate_file beside client_key_file")
+    if has_password and not certificate:
+        raise ValueError("client_certificate_file beside the password of its key")
 
 
 def client_context(minimum: str, *, verify: bool) -> ssl.SSLContext:

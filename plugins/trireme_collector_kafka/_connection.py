@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from trireme_collector import option_files, option_secrets
+from trireme_collector.client_tls import check_client_key
 from trireme_collector.strict_toml import Unfit
 
 __all__ = ["ConnectionOptions", "TopicName", "check_topic"]
@@ -144,8 +145,7 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(msg)
         if not self.verify and not self.tls:
             raise ValueError("tls = true beside verify")
-        if self.client_key_file and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside client_key_file")
-        key_password = option_secrets.is_given(self, "client_key_password")
-        if key_password and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside the password of its key")
+        has_password = option_secrets.is_given(self, "client_key_password")
+        check_client_key(
+            self.client_certificate_file, self.client_key_file, has_password=has_password
+        )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from trireme_collector import option_files  # noqa: TC001  msgspec reads the annotations
+from trireme_collector.client_tls import check_client_key
 from trireme_collector.formats import (
     EXAMPLE_ENTERPRISE_ID,
     SMALLEST_MAX_BYTES,
@@ -168,8 +169,7 @@ class SyslogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(msg)
         if self.transport != "unix" and self.address != _ADDRESS:
             raise ValueError('transport "unix" beside address; the others have host and port')
-        if self.client_key_file and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside client_key_file")
+        check_client_key(self.client_certificate_file, self.client_key_file)
         if not self.has_tls:
             given = [name for name in _TLS_ONLY if getattr(self, name)]
             if not self.verify:

@@ -9,7 +9,13 @@ import pytest
 import trustme
 
 from trireme_collector import client_tls
-from trireme_collector.client_tls import client_context, identify_files, tls_reason, trust_system
+from trireme_collector.client_tls import (
+    check_client_key,
+    client_context,
+    identify_files,
+    tls_reason,
+    trust_system,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +25,16 @@ def know_only(monkeypatch: pytest.MonkeyPatch, file: str, directory: str = "/now
     paths = ssl.DefaultVerifyPaths("", "", "SSL_CERT_FILE", file, "SSL_CERT_DIR", directory)
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     monkeypatch.setattr(client_tls, "_BUNDLES", ())
+
+
+def test_a_key_belongs_to_a_certificate() -> None:
+    check_client_key("", "")
+    check_client_key("certificate.pem", "")
+    check_client_key("certificate.pem", "key.pem", has_password=True)
+    with pytest.raises(ValueError, match="client_certificate_file beside client_key_file"):
+        check_client_key("", "key.pem")
+    with pytest.raises(ValueError, match="client_certificate_file beside the password of its key"):
+        check_client_key("", "", has_password=True)
 
 
 @pytest.mark.parametrize(

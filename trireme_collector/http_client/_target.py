@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from trireme_collector import option_files, option_secrets
+from trireme_collector.client_tls import check_client_key
 from trireme_collector.http_client import _checks
 
 __all__ = ["HttpTarget"]
@@ -127,11 +128,10 @@ class HttpTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("one way to authenticate: a token, a user, or a header")
 
     def _check_tls(self) -> None:
-        if self.client_key_file and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside client_key_file")
-        key_password = option_secrets.is_given(self, "client_key_password")
-        if key_password and not self.client_certificate_file:
-            raise ValueError("client_certificate_file beside the password of its key")
+        has_password = option_secrets.is_given(self, "client_key_password")
+        check_client_key(
+            self.client_certificate_file, self.client_key_file, has_password=has_password
+        )
         given = [name for name in _TLS_ONLY if getattr(self, name)]
         if urlsplit(self.url).scheme != "https" and given:
             msg = f"an https:// URL: {given[0]} means nothing without TLS"
