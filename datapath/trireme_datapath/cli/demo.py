@@ -41,6 +41,7 @@ def demo(ctx: click.Context, backend: str, *, refuse: bool, replay: bool, as_jso
     """
     import os
     import shutil
+    import signal
     import sys
 
     import msgspec
@@ -54,10 +55,14 @@ def demo(ctx: click.Context, backend: str, *, refuse: bool, replay: bool, as_jso
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     screen = Screen(color=color, quiet=as_json, columns=columns)
     missing = ["it was asked for with --replay"] if replay else _means(ctx)
-    if missing:
-        report = run_replayed(screen, missing)
-    else:
-        report = run_live(screen, backend=backend, refuse=refuse)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it tidies up, too
+    try:
+        if missing:
+            report = run_replayed(screen, missing)
+        else:
+            report = run_live(screen, backend=backend, refuse=refuse)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if as_json:
         print_json({"demo": msgspec.to_builtins(report), "as_expected": report.as_expected})
     else:

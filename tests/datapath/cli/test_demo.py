@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -136,6 +137,19 @@ def test_nothing_is_left_behind(
     assert cli.main(["demo", "--replay"]) == ExitCode.OK
     assert capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_tidies_up_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told_to_end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("trireme_datapath.demo.run_replayed", told_to_end)
+        assert cli.main(["demo", "--replay"]) == ExitCode.INTERRUPTED
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_both_verdicts_are_tried_for_each_protocol_and_version() -> None:
