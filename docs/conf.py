@@ -22,8 +22,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "option_table",
     "pictures",
+    "reference_tables",
     "snippets",
 ]
 exclude_patterns = ["_build"]

@@ -12,7 +12,6 @@ import click
 import pytest
 
 from trireme_collector import hookspecs
-from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.agent import load_agent_config
 
 ROOT = Path(__file__).parents[2]
@@ -92,13 +91,6 @@ def test_every_group_of_entry_points_is_documented() -> None:
     other.add(hookspecs.ENTRY_POINT_GROUP)
     named = re.findall(r"an entry point of the group \[`([\w.]+)`\]", page("reference/hooks.md"))
     assert set(named) == set(parser["options.entry_points"]) - other
-
-
-def test_the_exit_codes_are_those_of_the_enum() -> None:
-    rows = re.findall(
-        r"^\| (\d+) \| `(\w+)` \| (.+) \|$", page("reference/exit-codes.md"), re.MULTILINE
-    )
-    assert rows == [(str(c.value), c.name, c.description) for c in ExitCode]
 
 
 def test_every_command_is_documented() -> None:
