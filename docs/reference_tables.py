@@ -6,6 +6,7 @@ from the tuple that holds them; ``{exit-codes}`` has the codes that commands end
 
 from __future__ import annotations
 
+import abc
 import importlib
 from typing import TYPE_CHECKING, cast
 
@@ -31,9 +32,9 @@ class _Table(SphinxDirective):
 
     head: tuple[str, ...]
 
+    @abc.abstractmethod
     def cells(self) -> Iterator[tuple[str, ...]]:
         """Give the cells of each row."""
-        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         """Make the table."""
