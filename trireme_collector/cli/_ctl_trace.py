@@ -84,8 +84,12 @@ def trace(  # noqa: PLR0913, PLR0917  one argument per option is how click calls
     With --iptables, the kernel tells which of its rules the packets of a flow meet, in both
     directions, for at most ten minutes. The records are of the types trace and iptables_trace.
     """
-    if bool(unit) == iptables:
+    if not unit and not iptables:
         raise click.UsageError("name a unit, or use --iptables.")
+    if unit and iptables:
+        raise click.UsageError("--iptables traces a flow, not a unit: leave UNIT.")
+    if unit and (source or destination or port):
+        raise click.UsageError("--source, --destination and --port need --iptables.")
     if iptables:
         if not (source or destination or port):
             raise click.UsageError("name a source, a destination or a port of the flow.")

@@ -137,10 +137,19 @@ def test_trace_the_rules(agent: Agent, run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("web", "--iptables"), ("--iptables", "--port", "1", "--seconds", "700")]
+    ("words", "said"),
+    [
+        ((), "name a unit, or use --iptables."),
+        (("web", "--iptables"), "--iptables traces a flow, not a unit: leave UNIT."),
+        (("web", "--port", "22"), "--source, --destination and --port need --iptables."),
+        (("--iptables",), "name a source, a destination or a port of the flow."),
+        (("--iptables", "--port", "1", "--seconds", "700"), "seconds"),
+    ],
 )
-def test_what_is_to_be_traced_must_be_clear(run: Runner, words: tuple[str, ...]) -> None:
-    assert run("trace", *words)[0] == ExitCode.USAGE
+def test_what_is_to_be_traced_must_be_clear(run: Runner, words: tuple[str, ...], said: str) -> None:
+    code, _, err = run("trace", *words)
+    assert code == ExitCode.USAGE
+    assert said in err
 
 
 def test_ping(agent: Agent, run: Runner) -> None:
