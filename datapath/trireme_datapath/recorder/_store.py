@@ -120,9 +120,11 @@ class RecordingStore:
             self._fd = _open_directory(self.path, self._gid)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
+            remedy = "give the recorder a directory of its own"
+            if isinstance(error, FileNotFoundError):
+                remedy = f"make {self.path.parent}, or name another with directory"
             raise ConfigError(
-                f"[recorder] cannot use the directory {self.path}: {reason};"
-                " give the recorder a directory of its own"
+                f"[recorder] cannot use the directory {self.path}: {reason}; {remedy}"
             ) from error
 
     def close(self) -> None:

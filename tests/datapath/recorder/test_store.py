@@ -142,7 +142,7 @@ def test_a_link_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
 def test_relative_and_missing_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not absolute"):
         open_store(Path("here"))
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match=f"no such file or directory; make {tmp_path}/"):
         open_store(tmp_path / "a" / "b")
     with pytest.raises(ConfigError, match="no group 'nobody-has-it'"):
         RecordingStore(tmp_path / "c", node_name="n", group="nobody-has-it")
