@@ -78,12 +78,14 @@ def names_source(path: str | os.PathLike[str]) -> bool:
     """Say whether a configuration file is for an agent whose records come from elsewhere.
 
     Returns:
-        Whether it has the key ``source``; False for a file that cannot be read.
+        Whether it has the key ``source``, or is about nothing but a monitor and lacks it; False
+        for a file that cannot be read.
     """
     try:
-        return "source" in load_document(path).data
+        keys = load_document(path).data.keys()
     except TriremeError:
         return False
+    return "source" in keys or ("monitor" in keys and "datapath" not in keys)
 
 
 def load_monitor_config(

@@ -257,6 +257,16 @@ def test_without_it_the_agent_judges(tmp_path: Path) -> None:
     assert isinstance(_build(str(path), remove_rules=False), Agent)
 
 
+def test_a_monitor_without_its_source_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("[monitor]\n", encoding="utf-8")
+    assert names_source(path)
+    with pytest.raises(ConfigError, match=r'source: found nothing, expected "cilium-monitor"'):
+        load_monitor_config(path)
+    path.write_text('[monitor]\n[datapath]\npolicy = "p"\n', encoding="utf-8")
+    assert not names_source(path)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
