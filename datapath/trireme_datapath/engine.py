@@ -21,7 +21,6 @@ from trireme_datapath.core import EngineCore
 from trireme_datapath.counters import COUNTER_INTERVAL_SECONDS, CounterReporter
 from trireme_datapath.dns_observer import DNSLimits, DNSObserver
 from trireme_datapath.exceptions import ExceptionReporter
-from trireme_datapath.packets import Decision, QueuedPacket, Verdict
 from trireme_datapath.single import SingleDoor
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from trireme_collector.records import Record
     from trireme_datapath.kernel.marks import ConnectionMark
     from trireme_datapath.lanes import FastRow, Lane
+    from trireme_datapath.packets import Decision, QueuedPacket
     from trireme_datapath.policy import CompiledPolicy
     from trireme_datapath.tracing import TraceRequest
 
@@ -37,10 +37,6 @@ __all__ = ["DEFAULT_COPY_RANGE", "Engine", "EngineLimits"]
 
 DEFAULT_COPY_RANGE: Final = 128
 """Bytes of a packet that a backend copies: all headers of nearly every packet."""
-
-_FIN_SYN_RST: Final = 0x07
-
-_ACCEPT: Final = Decision(verdict=Verdict.ACCEPT)
 
 
 class EngineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,7 +25,6 @@ MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
 
 _LD_W_ABS: Final = 0x20
 _LD_H_ABS: Final = 0x28
-_LD_B_ABS: Final = 0x30
 _LD_W_IND: Final = 0x40
 _LD_H_IND: Final = 0x48
 _LD_B_IND: Final = 0x50

@@ -47,11 +47,9 @@ _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _NLM_F_MULTI: Final = 2
 _NLM_F_CREATE: Final = 0x400
-_NLA_F_NESTED: Final = 0x8000
 
 HEADERS: Final = 20
 MESSAGE_HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
-_ATTRIBUTE = struct.Struct("=HH")
 _ERROR = struct.Struct("=i")
 _BE16 = struct.Struct("!H")
 _BE32 = struct.Struct("!I")
