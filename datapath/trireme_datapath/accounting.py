@@ -156,12 +156,15 @@ class ConnectionAccount:
         self._first_list_ns = self._first_list_ns or now_ns
         self._listed_revision = self._core.revision
 
-    def listed(self, rows: Iterable[ConnectionRow], now_ns: int) -> list[int]:
+    def listed(
+        self, rows: Iterable[ConnectionRow], now_ns: int, told: frozenset[int] = frozenset()
+    ) -> list[int]:
         """Take connections of a list of all that are open.
 
         Args:
             rows: The connections.
             now_ns: Nanoseconds since 1970 UTC.
+            told: The positions of those whose end was reported by who followed them before.
 
         Returns:
             The positions of those that the policy in force does not allow: the kernel is to
@@ -174,7 +177,7 @@ class ConnectionAccount:
             key = row[1] + row[2] + row[3] + row[4]
             flow = find(row[0], key)
             if flow is None:
-                if not self._keep_unknown(row, key, now_ns):
+                if not self._keep_unknown(row, key, now_ns, told=index in told):
                     revoked.append(index)
                 continue
             if flow.denied:  # a packet was judged by the policy before this list came to it
@@ -186,7 +189,11 @@ class ConnectionAccount:
                 continue
             if row[7] and flow.state == FlowState.NEW:
                 flow.state = FlowState.OPEN
-            if not self._is_anothers(flow):
+            if self._is_anothers(flow):
+                continue
+            if index in told:
+                flow.account = _told_account(flow, row, now_ns)
+            else:
                 self._note(flow, row, now_ns)
         return revoked
 
@@ -364,11 +371,11 @@ class ConnectionAccount:
             account_record(ruling, FlowPhase.ENDED, row, reported or NOTHING, now_ns)
         )
 
-    def _keep_unknown(self, row: ConnectionRow, key: bytes, now_ns: int) -> bool:
+    def _keep_unknown(self, row: ConnectionRow, key: bytes, now_ns: int, *, told: bool) -> bool:
         """Say whether a connection may stay that the table does not know, and take it in."""
         turned = self._flows.find(row[0], reverse_key(row[0], key))
         if turned is not None:
-            return not self.listed([turned_row(row)], now_ns)
+            return not self.listed([turned_row(row)], now_ns, frozenset({0} if told else ()))
         if not self._strangers.is_ours(row):
             return True
         ruling = self._strangers.rule(row, key)
@@ -380,10 +387,12 @@ class ConnectionAccount:
         if ruling.denied:
             return False
         if len(self._flows) < self._flows.max_flows:
-            self._adopt(row, key, ruling, now_ns)
+            flow = self._adopt(row, key, ruling, now_ns)
+            if told:
+                flow.account = _told_account(flow, row, now_ns)
         return True
 
-    def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> None:
+    def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> Flow:
         core = self._core
         origin = self._strangers.origin(row)
         way = core.ways.find(origin.hook, "", "", 0)
@@ -397,3 +406,8 @@ class ConnectionAccount:
             reported = NOTHING if young else row[5:9]
         flow.account = FlowAccount(ruling=ruling, reported=reported, reported_ns=now_ns)
         self.counters["connections_adopted"] += 1
+        return flow
+
+
+def _told_account(flow: Flow, row: ConnectionRow, now_ns: int) -> FlowAccount:
+    return FlowAccount(ruling=flow.ruling, reported=row[5:9], reported_ns=now_ns, ended=True)

@@ -587,3 +587,13 @@ def test_a_short_connection_is_one_record_where_that_is_wanted(tree: Tree) -> No
     once = {("accept", "ended", 1): 3, ("reject", "", 1): 1}
     assert wait_for(lambda: told() == once, 15), told()
     assert tree.status().packets.counters["flows_accepted"] == 3
+    # The kernel still knows them; who comes after tells of those only that were not told of.
+    pid = tree.pid("enforcer 0")
+    kill(pid)
+    assert tree.replaced("enforcer 0", pid, "judging")
+    listener = tree.lab.listen(4, ALLOWED)
+    assert tree.lab.connect(4, ALLOWED) == "connected"
+    listener.close()
+    ended = ("accept", "ended", 1)
+    assert wait_for(lambda: told()[ended] == 4, 15), told()
+    assert not wait_for(lambda: told()[ended] > 4, 1.5), told()

@@ -84,6 +84,15 @@ class EnforcerBoard(_Board):
         return self._words[0]
 
     @property
+    def listed_ns(self) -> int:
+        """When the last list of connections began whose records were handed over."""
+        return self._words[7]
+
+    @listed_ns.setter
+    def listed_ns(self, moment_ns: int) -> None:
+        self._words[7] = moment_ns
+
+    @property
     def judged(self) -> int:
         """Packets that got a verdict."""
         return self._words[1]

@@ -169,6 +169,8 @@ class Enforcer:
         records, self._gathered = self._gathered, []
         if records and self._sender is not None:
             self._sender.put(records)
+        if self._tracker is not None and self._tracker.listed_ns and self._counts is not None:
+            self._counts.board.listed_ns = self._tracker.listed_ns
 
     def _write_board(self) -> None:
         counts, sender, engine = self._counts, self._sender, self._engine
@@ -291,7 +293,8 @@ class Enforcer:
         follower, self._follower = self._follower, None
         if follower is None:
             return
-        self._tracker = follower.open()
+        told_until_ns = 0 if self._counts is None else self._counts.board.listed_ns
+        self._tracker = follower.open(told_until_ns)
         if self._tracker is not None:
             self._epoll.register(self._tracker.fileno(), select.EPOLLIN)
         if follower.problems:

@@ -113,8 +113,12 @@ class Follower:
             select.select([table.fileno()], [], [], end - time.monotonic())
             self._account.adopt(table.read().rows, time.time_ns())
 
-    def open(self) -> ConnectionTracker | None:
-        """Begin to listen; None if that is impossible."""
+    def open(self, told_until_ns: int = 0) -> ConnectionTracker | None:
+        """Begin to listen; None if that is impossible.
+
+        Args:
+            told_until_ns: The begin of the last list that somebody before told of.
+        """
         settings = self._settings
         if self._table is None:
             return None
@@ -126,7 +130,10 @@ class Follower:
             self.problems.append(str(error))
             self._account.give_up()
             return None
-        return ConnectionTracker(self._account, events, self._table, settings, self._mark)
+        return ConnectionTracker(
+            *(self._account, events, self._table, settings, self._mark),
+            told_until_ns=told_until_ns,
+        )
 
 
 def _listen_to_beginnings() -> ConnectionEvents:

@@ -27,9 +27,11 @@ def test_another_sees_what_was_written(memory: int) -> None:
     first, second = EnforcerBoard(memory), EnforcerBoard(memory)
     first.write(beat_ns=1, judged=2, denied=3, made=4, sent=5, unsent=2**63)
     first.settled = 6
+    first.listed_ns = 2**61
     first.report([7, 8, 9, -1])
     assert (second.beat_ns, second.judged, second.denied, second.settled) == (1, 2, 3, 6)
     assert (second.made, second.sent, second.unsent) == (4, 5, 2**63)
+    assert second.listed_ns == 2**61
     assert second.reported == (7, 8, 9, 0)
     first.beat(10)
     assert second.beat_ns == 10

@@ -8,14 +8,16 @@ import socket
 from typing import TYPE_CHECKING, Final, Self
 
 from trireme_collector.errors import DatapathError, PrivilegeError
-from trireme_datapath.backends._netlink_codec import MessageError
+from trireme_datapath.backends._netlink_codec import MessageError, attributes
 from trireme_datapath.backends._receive_ring import ReceiveRing
 from trireme_datapath.kernel.conntrack._list_reader import ListReader, NotAskedError
 from trireme_datapath.kernel.conntrack._messages import (
     DELETE_MESSAGE,
     FLAG_DUMP_INTERRUPTED,
+    HEADERS,
     MESSAGE_HEADER,
     NEW_MESSAGE,
+    Attribute,
     Connection,
     messages,
     parse_connection,
@@ -169,6 +171,16 @@ class Listing:
         if not isinstance(found, Connection):
             raise MessageError("a row was made of no connection")
         return found
+
+    def seconds_left(self, index: int) -> int:
+        """Tell how long the kernel keeps a connection without another packet."""
+        which, place = self._places[index]
+        text = self._texts[which]
+        length, *_ = MESSAGE_HEADER.unpack_from(text, place)
+        for kind, start, _ in attributes(text, place + HEADERS, place + int(length)):
+            if kind == Attribute.TIMEOUT:
+                return int.from_bytes(text[start : start + 4])
+        return 0
 
 
 class ConnectionTable:

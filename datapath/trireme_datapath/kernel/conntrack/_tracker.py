@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 from msgspec import Meta, Struct
 
+from trireme_datapath.kernel.conntrack._ended_before import EndedBefore
 from trireme_datapath.kernel.conntrack._sockets import (
     DEFAULT_EVENT_BUFFER_BYTES,
     ConnectionEvents,
@@ -69,8 +70,13 @@ class FollowsConnections(Protocol):
     def begin_list(self, now_ns: int) -> None:
         """Hear that a list of all connections begins."""
 
-    def listed(self, rows: Iterable[ConnectionRow], now_ns: int) -> list[int]:
-        """Take connections of a list; give the positions of those that are to be ended."""
+    def listed(
+        self, rows: Iterable[ConnectionRow], now_ns: int, told: frozenset[int] = ...
+    ) -> list[int]:
+        """Take connections of a list; give the positions of those that are to be ended.
+
+        The end of those at the positions ``told`` was told by who followed before.
+        """
         ...
 
     def end_list(self, now_ns: int, *, complete: bool) -> None:
@@ -93,6 +99,8 @@ class ConnectionTracker:
     Attributes:
         events: Where ends are heard.
         table: Where connections are listed and ended.
+        listed_ns: When the last list began that was read to its end, since 1970 UTC: the ends
+            before it were told. 0 before the first.
     """
 
     def __init__(
@@ -102,8 +110,20 @@ class ConnectionTracker:
         table: ConnectionTable,
         settings: TrackerSettings,
         mark: ConnectionMark | None,
+        *,
+        told_until_ns: int = 0,
     ) -> None:
-        """Join open sockets with an account; see `open`."""
+        """Join open sockets with an account; see `open`.
+
+        Args:
+            account: What to feed.
+            events: Where ends are heard.
+            table: Where connections are listed and ended.
+            settings: How.
+            mark: List only connections with this mark; all when not given.
+            told_until_ns: The `listed_ns` of who followed before; if that is not known, what
+                ended before the first list is left to them.
+        """
         self.events = events
         self.table = table
         self._account = account
@@ -111,7 +131,9 @@ class ConnectionTracker:
         self._reliable = settings.reliable
         self._period_ns = round(settings.list_seconds * _SECOND)
         self._next_list_ns = 0
-        self._list_began_ns = 0
+        self._list_began_ns = self.listed_ns = 0
+        self._told_until_ns = told_until_ns
+        self._before: EndedBefore | None = None
         self._listed_revision = -1
         self._overruns = 0
         self._incomplete = 0
@@ -213,6 +235,9 @@ class ConnectionTracker:
     def _begin_list(self, now_ns: int) -> None:
         self._account.begin_list(now_ns)
         self._list_began_ns = now_ns
+        if not self.listed_ns:
+            self._told_until_ns = self._told_until_ns or now_ns
+            self._before = EndedBefore(self._told_until_ns)
         self._incomplete = self.table.incomplete
         self._repairs, self._missed = self._missed, False
         mark = self._mark
@@ -248,7 +273,8 @@ class ConnectionTracker:
         except OSError as error:
             self._note_no_list(error)
             return
-        revoked = self._account.listed(listing.rows, now_ns)
+        told = frozenset() if self._before is None else self._before.among(listing, now_ns)
+        revoked = self._account.listed(listing.rows, now_ns, told)
         if revoked:
             self._forget(listing.connection(index) for index in revoked)
         refused = sum(self.table.errors.values())
@@ -258,6 +284,8 @@ class ConnectionTracker:
             return
         complete = self.table.incomplete == self._incomplete and not self._failed
         self._account.end_list(now_ns, complete=complete)
+        if complete:
+            self._before, self.listed_ns = None, self._list_began_ns
         if self._repairs and complete:
             self._account.end_missed(now_ns)
         self._missed |= self._repairs and not complete

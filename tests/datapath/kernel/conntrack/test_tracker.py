@@ -16,6 +16,7 @@ from trireme_datapath.kernel.conntrack import (
     ConnectionTracker,
     TrackerSettings,
 )
+from trireme_datapath.testing import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,6 +49,9 @@ class FakeListing:
 
     def __init__(self, rows: list[ConnectionRow]) -> None:
         self.rows = rows
+
+    def seconds_left(self, _index: int) -> int:
+        return 60
 
     def connection(self, index: int) -> ConnectionRow:
         return self.rows[index]
@@ -99,7 +103,7 @@ class FakeTable(FakeEvents):
 class Bench:
     """An account, a tracker and a fake kernel."""
 
-    def __init__(self, *, reliable: bool = True) -> None:
+    def __init__(self, *, reliable: bool = True, told_until_ns: int = 0) -> None:
         self.account = Account()
         self.events, self.table = FakeEvents(), FakeTable()
         self.tracker = ConnectionTracker(
@@ -108,6 +112,7 @@ class Bench:
             cast("ConnectionTable", self.table),
             TrackerSettings(list_seconds=10, reliable=reliable),
             MARK,
+            told_until_ns=told_until_ns,
         )
 
     def turn(self, seconds: float = 0) -> list[str]:
@@ -168,6 +173,28 @@ def test_a_change_of_policy_lists_at_once_and_forgets_what_is_revoked(bench: Ben
     assert bench.table.held == {MARK.mask}
     assert bench.account.engine.counters["connections_revoked"] == 1
     assert bench.account.settled()
+
+
+@pytest.mark.parametrize(
+    ("listed_ago", "phases"), [(0, []), (30, []), (70, [FlowPhase.ENDED])], ids=str
+)
+def test_what_ended_in_the_time_of_another_is_told_once(
+    listed_ago: int, phases: list[FlowPhase]
+) -> None:
+    now_ns = Account().now
+    bench = Bench(told_until_ns=now_ns - listed_ago * SECOND_NS if listed_ago else 0)
+    done = row(CLIENT, SERVER, (6, 420, 4, 516), start_ns=now_ns - 90 * SECOND_NS, tcp_state=7)
+    young = (*done[:9], now_ns - 59 * SECOND_NS, *done[10:])
+    bench.table.parts = [[young]]
+    assert bench.tracker.listed_ns == 0
+    found = bench.turn()
+    assert bench.tracker.listed_ns == now_ns
+    bench.table.parts = [[young]]
+    found += bench.turn(10)  # what it heard itself is no other's
+    bench.events.waiting = [young]
+    found += bench.turn()
+    assert found == phases
+    bench.tracker.close()
 
 
 def test_a_policy_that_changes_during_a_list_is_followed_by_another(bench: Bench) -> None:
