@@ -6,9 +6,10 @@ import os
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from trireme_collector.exit_codes import ExitCode
+from trireme_datapath.recorder._awaited_input import AwaitedInput
 from trireme_datapath.recorder._errors import RecorderError, Refusal
 from trireme_datapath.recorder._output import StreamOutput
 from trireme_datapath.recorder._recording import Recording, capture_length
@@ -106,17 +107,22 @@ def open_replay(
         ConfigError: The policy cannot be read, or has mistakes.
         RecorderError: The file cannot be made.
     """
-    from trireme_datapath.backends.pcap import CaptureReader  # noqa: PLC0415  only here
+    from trireme_datapath.backends.pcap import STANDARD_INPUT, CaptureReader  # noqa: PLC0415  only here
     from trireme_datapath.engine import Engine  # noqa: PLC0415
     from trireme_datapath.policy import compile_policy, load_policy  # noqa: PLC0415
     from trireme_datapath.recorder.replay_source import ReplaySource  # noqa: PLC0415
 
     engine = Engine(compile_policy(load_policy(policy))) if policy else None
+    # Nobody knows when the next packet comes that way: it is recorded then, and not waited for.
+    awaited = None
+    if capture == STANDARD_INPUT and sys.stdin is not None:
+        awaited = AwaitedInput(sys.stdin.fileno())
     source = ReplaySource(
-        CaptureReader(capture),
+        CaptureReader(cast("BinaryIO", awaited) if awaited else capture, name="standard input"),
         request.include,
         capture_bytes=capture_length(request.max_capture_length, 0),
         engine=engine,
+        awaited=awaited,
     )
     try:
         return LocalRecording(source, request, path)

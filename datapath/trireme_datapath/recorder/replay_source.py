@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
+from trireme_datapath.backends.pcap import CaptureError
 from trireme_datapath.backends.replay import ReplayBackend, queued
 from trireme_datapath.recorder._matcher import compile_matcher
 from trireme_datapath.recorder._source import Batch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from trireme_datapath.backends.pcap import CapturedPacket, CaptureReader
     from trireme_datapath.engine import Engine
+    from trireme_datapath.recorder._awaited_input import AwaitedInput
     from trireme_datapath.recorder.filters import CaptureFilter
 
 __all__ = ["ReplaySource"]
@@ -33,6 +35,7 @@ class ReplaySource:
         capture_bytes: Bytes that are kept of a packet; 0 for all.
         engine: Judges every packet of the capture, at its time; the packets that are recorded
             get its verdict and the rule as a comment.
+        awaited: What the reader reads, where packets may still be coming.
     """
 
     interfaces = (CaptureInterface("replay", LinkType.RAW),)
@@ -45,8 +48,11 @@ class ReplaySource:
         *,
         capture_bytes: int = 0,
         engine: Engine | None = None,
+        awaited: AwaitedInput | None = None,
     ) -> None:
         """Read nothing yet."""
+        self._awaited = awaited
+        self._error: CaptureError | None = None
         self._reader = reader
         self._engine = engine
         self._matches = compile_matcher(filters)
@@ -78,7 +84,9 @@ class ReplaySource:
         return (seconds, nanoseconds, len(data), packet.original_length, data), comment
 
     def register(self, descriptor: int) -> None:
-        """Do nothing: a file is never waited for."""
+        """Make `read` return early; a file is never waited for."""
+        if self._awaited is not None:
+            self._awaited.register(descriptor)
 
     def read(self, timeout_seconds: float) -> Iterator[Batch]:
         """Give the next packets.
@@ -86,14 +94,34 @@ class ReplaySource:
         Raises:
             CaptureError: The capture cannot be read on.
         """
-        del timeout_seconds
-        taken = list(itertools.islice(self._rows, _BATCH))
+        awaited = self._awaited
+        if awaited is not None and not awaited.wait(timeout_seconds):
+            return
+        taken = self._take(awaited)
         if not taken:
             self._over = True
         rows = [row for row in taken if row is not None]
         if rows:
             comments = [comment for _, comment in rows]
             yield Batch([frame for frame, _ in rows], 0, comments)
+
+    def _take(self, awaited: AwaitedInput | None) -> list[tuple[Frame, str] | None]:
+        """Take what is there, at most a batch; nothing at the end."""
+        if self._error is not None:
+            raise self._error
+        taken: list[tuple[Frame, str] | None] = []
+        try:
+            for row in itertools.islice(self._rows, _BATCH):
+                taken.append(row)
+                if awaited is not None and not awaited.wait(0):
+                    break
+        except CaptureError as error:
+            if awaited is not None and awaited.is_left:
+                return taken  # it was left in the middle of a packet
+            self._error = error  # what was read before comes first
+            if not taken:
+                raise
+        return taken
 
     def losses(self) -> tuple[int, int]:
         """Nothing is lost."""
@@ -102,6 +130,8 @@ class ReplaySource:
     def end(self) -> None:
         """Read no more."""
         self._over = True
+        if self._awaited is not None:
+            self._awaited.leave()
 
     def is_over(self) -> bool:
         """Whether the capture is at its end, or was left."""

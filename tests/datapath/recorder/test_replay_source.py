@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.resources
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
@@ -15,8 +17,12 @@ from trireme_datapath.backends.pcap import CaptureError, CaptureReader
 from trireme_datapath.engine import Engine
 from trireme_datapath.policy import compile_policy, load_policy
 from trireme_datapath.recorder import CaptureFilter, build_filter
+from trireme_datapath.recorder._awaited_input import AwaitedInput
 from trireme_datapath.recorder.capture_formats import LinkType
 from trireme_datapath.recorder.replay_source import ReplaySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DATA = Path(str(importlib.resources.files("trireme_datapath.data")))
 DEMO = DATA / "demo.pcap"
@@ -80,10 +86,101 @@ def test_ending_leaves_the_rest() -> None:
 def test_a_capture_that_is_cut_is_an_error_after_what_was_read(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(DEMO.read_bytes()[:-7])
+    with CaptureReader(DEMO) as reader:
+        whole = sum(1 for _ in reader) - 1
     source = ReplaySource(CaptureReader(cut), ANY)
+    assert len(taken(source)) == whole
     with pytest.raises(CaptureError):
         drain(source)
     source.close()
+
+
+def taken(source: ReplaySource) -> list[bytes]:
+    return [frame[4] for batch in source.read(0) for frame in batch.frames]
+
+
+class Piped:
+    """A capture that somebody writes into a pipe."""
+
+    def __init__(self, first: bytes) -> None:
+        reading, self.writing = os.pipe()
+        self.wake = os.eventfd(0)
+        self.write(first)
+        self.input = AwaitedInput(reading)
+        reader = CaptureReader(cast("BinaryIO", self.input))
+        self.source = ReplaySource(reader, ANY, awaited=self.input)
+        self.source.register(self.wake)
+        self.descriptors = [reading, self.writing, self.wake]
+
+    def write(self, data: bytes) -> None:
+        os.write(self.writing, data)
+
+    def close_writing(self) -> None:
+        os.close(self.writing)
+        self.descriptors.remove(self.writing)
+
+    def close(self) -> None:
+        self.source.close()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def piped() -> Iterator[Callable[[bytes], Piped]]:
+    made: list[Piped] = []
+
+    def make(first: bytes) -> Piped:
+        made.append(Piped(first))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+HEAD, FIRST = 24, 24 + 16 + 54
+"""Where the first packet of the demo begins and ends."""
+
+
+def test_packets_of_a_pipe_come_as_they_are_written(piped: Callable[[bytes], Piped]) -> None:
+    content = DEMO.read_bytes()
+    pipe = piped(content[:HEAD])
+    assert taken(pipe.source) == []
+    assert not pipe.source.is_over()
+    pipe.write(content[HEAD:FIRST])
+    assert len(taken(pipe.source)) == 1
+    pipe.write(content[FIRST:])
+    rest = taken(pipe.source)
+    assert taken(pipe.source) == []
+    assert not pipe.source.is_over()
+    pipe.close_writing()
+    assert taken(pipe.source) == []
+    assert pipe.source.is_over()
+    assert 1 + len(rest) == len(drain(source_of()))
+
+
+def test_a_pipe_is_left_also_in_the_middle_of_a_packet(piped: Callable[[bytes], Piped]) -> None:
+    pipe = piped(DEMO.read_bytes()[: FIRST + 20])
+    os.eventfd_write(pipe.wake, 1)
+    assert len(taken(pipe.source)) == 1
+    assert pipe.input.is_left
+    pipe.source.end()
+    assert taken(pipe.source) == []
+    assert pipe.source.is_over()
+
+
+def test_a_pipe_that_breaks_off_is_an_error(piped: Callable[[bytes], Piped]) -> None:
+    pipe = piped(DEMO.read_bytes()[: FIRST + 20])
+    pipe.close_writing()
+    assert len(taken(pipe.source)) == 1
+    with pytest.raises(CaptureError, match="ends inside a packet"):
+        drain(pipe.source)
+
+
+def test_a_compressed_pipe_is_read_to_its_end(piped: Callable[[bytes], Piped]) -> None:
+    pipe = piped(gzip.compress(DEMO.read_bytes()))
+    pipe.close_writing()
+    assert len(drain(pipe.source)) == len(drain(source_of()))
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
