@@ -8,25 +8,28 @@ block is handed over when it is full or after a while, and goes back when it was
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import fcntl
 import mmap
-import os
 import select
 import socket
+import sys
 import time
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.recorder._bpf import REJECT_ALL, Link, Program, compile_bpf
-from trireme_datapath.recorder._errors import RecorderError, Refusal
 from trireme_datapath.recorder._matcher import (
     IPV6_TYPE,
     MAX_TAGS,
     compile_matcher,
     network_start,
+)
+from trireme_datapath.recorder._packet_socket import (
+    ETHERNET_TYPES,
+    LOOPBACK_TYPE,
+    attach_program,
+    bind_interface,
+    hardware_type,
+    refused,
 )
 from trireme_datapath.recorder._source import Batch
 from trireme_datapath.recorder.capture_formats import CaptureInterface, LinkType
@@ -37,9 +40,8 @@ if TYPE_CHECKING:
     from trireme_datapath.recorder.capture_formats import Frame
     from trireme_datapath.recorder.filters import CaptureFilter
 
-__all__ = ["ANY_INTERFACE", "DEFAULT_RING_BYTES", "InterfaceTap", "open_taps"]
+__all__ = ["DEFAULT_RING_BYTES", "InterfaceTap", "open_taps"]
 
-ANY_INTERFACE: Final = "any"
 DEFAULT_RING_BYTES: Final = 16 * 1024 * 1024
 
 _SOL_PACKET: Final = 263
@@ -47,11 +49,6 @@ _PACKET_RX_RING: Final = 5
 _PACKET_STATISTICS: Final = 6
 _PACKET_VERSION: Final = 10
 _TPACKET_V3: Final = 2
-_SO_ATTACH_FILTER: Final = 26
-_ETH_P_ALL: Final = 3
-_SIOCGIFHWADDR: Final = 0x8927
-_ARPHRD_ETHER: Final = 1
-_ARPHRD_LOOPBACK: Final = 772
 
 _BLOCK_BYTES: Final = 1 << 20
 _MIN_BLOCKS: Final = 2
@@ -62,24 +59,12 @@ _VLAN_VALID: Final = 0x10
 _VLAN_TYPE_VALID: Final = 0x40
 _SOCKADDR: Final = 48  # behind struct tpacket3_hdr
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 _block_head = Struct("=8xIII").unpack_from  # status, packets, first packet
 _packet_head = Struct("=IIIIIIHH").unpack_from
 _vlan = Struct("=IH").unpack_from
 _link_address = Struct("=H2siHBB8s").unpack_from
 _cooked_head = Struct(">2sHIHBB8s")
 _status_word = Struct("=I")
-
-
-class _ForbiddenError(RecorderError):
-    """The capability to record is missing."""
-
-    exit_code = ExitCode.PRIVILEGE
-
-
-class _FilterProgram(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
 class InterfaceTap:
@@ -106,14 +91,13 @@ class InterfaceTap:
         cooked: bool = False,
     ) -> None:
         """Open the ring; from now on packets are kept."""
-        hardware = _hardware_type(name)
+        hardware = hardware_type(name)
         self._cooked = cooked or hardware is None
-        ethernet = hardware in {_ARPHRD_ETHER, _ARPHRD_LOOPBACK}
-        link = Link.ETHERNET if ethernet and not self._cooked else Link.NETWORK
+        link = Link.ETHERNET if hardware in ETHERNET_TYPES and not self._cooked else Link.NETWORK
         self._ethernet = link is Link.ETHERNET
         link_type = LinkType.ETHERNET if self._ethernet else LinkType.RAW
         self.interface = CaptureInterface(name, LinkType.COOKED if self._cooked else link_type)
-        loopback = hardware is None or hardware == _ARPHRD_LOOPBACK
+        loopback = hardware is None or hardware == LOOPBACK_TYPE
         self._capture_bytes = capture_bytes
         if self._cooked:  # the header counts, as that of an Ethernet frame does
             capture_bytes = max(1, capture_bytes - _cooked_head.size)
@@ -128,15 +112,15 @@ class InterfaceTap:
             # No protocol yet: nothing comes in before filter and ring are there.
             self._socket = socket.socket(socket.AF_PACKET, kind | socket.SOCK_CLOEXEC, 0)
         except OSError as error:
-            raise _refused(name, error) from error
+            raise refused(name, error) from error
         try:
             self._map = self._open(name, program)
         except OSError as error:
             self._socket.close()
-            raise _refused(name, error) from error
+            raise refused(name, error) from error
 
     def _open(self, name: str, program: Program) -> mmap.mmap:
-        _attach(self._socket, program)
+        attach_program(self._socket, program)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
         size = self._blocks * _BLOCK_BYTES
         request = Struct("=IIIIIII").pack(
@@ -148,7 +132,7 @@ class InterfaceTap:
             self._socket.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
         )
         try:
-            _bind(self._socket, name)
+            bind_interface(self._socket, name)
         except OSError:
             ring.close()
             raise
@@ -237,7 +221,7 @@ class InterfaceTap:
         """Give how many packets the kernel had no room for so far; nobody knows their bytes."""
         with contextlib.suppress(OSError):
             data = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 12)
-            self._lost += int.from_bytes(data[4:8], _ORDER)  # asking sets it back
+            self._lost += int.from_bytes(data[4:8], sys.byteorder)  # asking sets it back
         return self._lost, 0
 
     def end(self) -> None:
@@ -245,7 +229,7 @@ class InterfaceTap:
         if not self._ended:
             self._ended = True
             with contextlib.suppress(OSError):
-                _attach(self._socket, Program(REJECT_ALL, exact=True))
+                attach_program(self._socket, Program(REJECT_ALL, exact=True))
 
     def close(self) -> None:
         """Give the ring back."""
@@ -253,67 +237,10 @@ class InterfaceTap:
         self._socket.close()
 
 
-_ORDER: Final = "little" if int.from_bytes(Struct("=H").pack(1), "little") == 1 else "big"
-
-
-def _attach(where: socket.socket, program: Program) -> None:
-    code = program.encode()
-    buffer = ctypes.create_string_buffer(code, len(code))
-    head = _FilterProgram(len(program.instructions), ctypes.addressof(buffer))
-    where.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(head))
-
-
-def _bind(where: socket.socket, name: str) -> None:
-    """Bind to one interface or to all, which Python's own `bind` knows no word for."""
-    index = 0 if name == ANY_INTERFACE else socket.if_nametoindex(name)
-    protocol = socket.htons(_ETH_P_ALL)
-    address = Struct("=HHiHBB8s").pack(socket.AF_PACKET, protocol, index, 0, 0, 0, b"")
-    if _libc.bind(where.fileno(), address, len(address)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _hardware_type(name: str) -> int | None:
-    if name == ANY_INTERFACE:
-        return None
-    encoded = os.fsencode(name)
-    if not 0 < len(encoded) < 16:
-        raise _refused(name, OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            answer = fcntl.ioctl(probe, _SIOCGIFHWADDR, Struct("16s24x").pack(encoded))
-    except OSError as error:
-        raise _refused(name, error) from error
-    return int.from_bytes(answer[16:18], _ORDER)
-
-
-def _refused(name: str, error: OSError) -> RecorderError:
-    if error.errno in {errno.EPERM, errno.EACCES}:
-        return _ForbiddenError(
-            f"cannot record on {name}: CAP_NET_RAW is missing; run as root, or give the recorder"
-            " that capability",
-            Refusal.FORBIDDEN,
-        )
-    if error.errno in {errno.ENODEV, errno.ENXIO}:
-        return RecorderError(
-            f"cannot record on {name}: there is no such interface; see `ip link`", Refusal.UNFIT
-        )
-    if error.errno in {errno.ENOMEM, errno.ENOBUFS}:
-        return RecorderError(
-            f"cannot record on {name}: no memory for the ring; lower ring_bytes, or stop another"
-            " recording",
-            Refusal.EXHAUSTED,
-        )
-    return RecorderError(
-        f"cannot record on {name}: {(error.strerror or str(error)).lower()}", Refusal.UNFIT
-    )
-
-
 def _needs_cooking(names: Sequence[str]) -> bool:
     """Whether the frames of these interfaces begin differently."""
-    kinds = {_hardware_type(name) for name in names}
-    ethernet = {_ARPHRD_ETHER, _ARPHRD_LOOPBACK}
-    return None in kinds or (bool(kinds & ethernet) and not kinds <= ethernet)
+    kinds = {hardware_type(name) for name in names}
+    return None in kinds or (bool(kinds & ETHERNET_TYPES) and not kinds <= ETHERNET_TYPES)
 
 
 class TapSource:

@@ -11,7 +11,8 @@ from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.exit_codes import ExitCode
 from trireme_datapath.recorder import Refusal
 from trireme_datapath.recorder._errors import RecorderError
-from trireme_datapath.recorder._tap import ANY_INTERFACE, open_taps
+from trireme_datapath.recorder._packet_socket import ANY_INTERFACE
+from trireme_datapath.recorder._tap import open_taps
 
 
 def test_a_missing_capability_has_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
