@@ -97,10 +97,14 @@ class Group:
         self._producer = confluent_kafka.Producer(
             {"bootstrap.servers": ",".join(brokers), "enable.idempotence": True}
         )
+        self._looker = confluent_kafka.Consumer(
+            {"bootstrap.servers": ",".join(brokers), "group.id": name}
+        )
         self._number = 0
 
     def close(self) -> None:
         """Kill every instance."""
+        self._looker.close()
         for process in self.running:
             process.kill()
             process.communicate()
@@ -165,6 +169,25 @@ class Group:
             self.sent[name] = self.sent.get(name, 0) + 1
             self._number += 1
         assert not self._producer.flush(30)
+
+    def wait_until_kept(self) -> None:
+        """Wait until all that was sent is behind a checkpoint: every partition has its owner.
+
+        While the mock divides partitions it takes no commit, not even of who leaves; a broker does.
+        """
+        import confluent_kafka  # noqa: PLC0415  belongs to the extra
+
+        topic = f"{self.name}-flows"
+        found = self._looker.list_topics(topic, timeout=30).topics[topic].partitions
+        places = [confluent_kafka.TopicPartition(topic, number) for number in found]
+        ends = [self._looker.get_watermark_offsets(place, timeout=30)[1] for place in places]
+        limit = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            kept = [place.offset for place in self._looker.committed(places, timeout=30)]
+            if all(offset >= end for offset, end in zip(kept, ends, strict=True) if end):
+                return
+            assert time.monotonic() < limit, (kept, ends)
+            time.sleep(0.1)
 
     def outcome(self) -> Outcome:
         """Read what was given out."""
