@@ -75,14 +75,14 @@ def test_completion_asks_the_program_for_its_shell(shell: str, name: str) -> Non
     assert "_trireme_collector_completion" in script.stdout
 
 
-def test_bash_completes_a_command() -> None:
+@pytest.mark.parametrize("argument", ["trireme-collector", ""], ids=["named", "alone"])
+def test_bash_completes_a_command(argument: str) -> None:
     """Bash is everywhere; it loads the file as bash-completion does, and asks the program."""
     program = Path(sys.executable).with_name("trireme-collector")
     script = f"""
     PATH={program.parent}:$PATH
     compopt() {{ :; }}
-    set -- trireme-collector
-    . {COMPLETION / "trireme-collector"} trireme-collector
+    . {COMPLETION / "trireme-collector"} {argument}
     COMP_WORDS=(trireme-collector poli); COMP_CWORD=1
     _trireme_collector_completion trireme-collector
     echo "${{COMPREPLY[*]}}"
