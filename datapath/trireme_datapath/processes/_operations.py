@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Gathering", "Gatherings"]
 
 _SECOND_NS: Final = 1_000_000_000
+_GRACE_NS: Final = _SECOND_NS // 2
 
 AnswerT = TypeVar("AnswerT")
 
@@ -30,6 +31,7 @@ class Gathering(Generic[AnswerT]):
         asked: Iterable[Hashable],
         done: Callable[[Gathering[AnswerT]], None],
         end_ns: int,
+        is_needed: Callable[[Hashable], bool],
     ) -> None:
         """Wait for those who were asked."""
         self.request = request
@@ -38,6 +40,17 @@ class Gathering(Generic[AnswerT]):
         self.waiting = set(asked)
         self.done = done
         self.end_ns = end_ns
+        self._is_needed = is_needed
+        self._without_need_ns = 0
+
+    def is_over(self, now_ns: int) -> bool:
+        """Tell whether nobody is worth waiting for any more."""
+        if any(map(self._is_needed, self.waiting)):
+            self._without_need_ns = 0
+        elif not self._without_need_ns:
+            self._without_need_ns = now_ns
+        alone_ns = now_ns - self._without_need_ns if self._without_need_ns else 0
+        return now_ns >= self.end_ns or alone_ns >= _GRACE_NS
 
 
 class Gatherings(Generic[AnswerT]):
@@ -60,6 +73,7 @@ class Gatherings(Generic[AnswerT]):
         done: Callable[[Gathering[AnswerT]], None],
         *,
         patience_seconds: float,
+        is_needed: Callable[[Hashable], bool] = lambda _: True,
     ) -> None:
         """Ask something.
 
@@ -68,10 +82,12 @@ class Gatherings(Generic[AnswerT]):
             ask: Asks them, with the number of the question.
             done: Called once they have.
             patience_seconds: How long to wait for them.
+            is_needed: Whether somebody is waited for so long; others have half a second after
+                those who are.
         """
         self._last += 1
         end_ns = time.monotonic_ns() + round(patience_seconds * _SECOND_NS)
-        gathering = Gathering(self._last, asked, done, end_ns)
+        gathering = Gathering(self._last, asked, done, end_ns, is_needed)
         self._open[gathering.request] = gathering
         ask(gathering.request)
         self._settle(gathering)
@@ -96,7 +112,7 @@ class Gatherings(Generic[AnswerT]):
         """Give up those whose time is over."""
         now_ns = time.monotonic_ns()
         for gathering in tuple(self._open.values()):
-            if now_ns >= gathering.end_ns:
+            if gathering.is_over(now_ns):
                 gathering.waiting.clear()
                 gathering.complete = False
                 self._settle(gathering)

@@ -53,6 +53,7 @@ class Enforcement:
         edition: The policy that it judges by, with the units that were told of.
         counters: What its engine counted when it last said so.
         post: Where it judges.
+        behind_ns: Since when it was to judge by another policy than it does; 0 if it is not.
         told: Whether it was told that it is about to judge.
         expects: Whether it is prepared for that.
     """
@@ -65,6 +66,7 @@ class Enforcement:
         self.edition = ""
         self.counters: dict[str, int] = {}
         self.post: Post | None = None
+        self.behind_ns = 0
         self.told = self.expects = False
 
     @property

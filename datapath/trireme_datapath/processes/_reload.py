@@ -62,7 +62,7 @@ class PolicyChange:
                 return
             self._enforce([one for one in asked if one in gathering.answers])
 
-        self._tree.gatherings.begin(asked, ask, prepared, patience_seconds=_PREPARE_SECONDS)
+        self._begin(asked, ask, prepared, _PREPARE_SECONDS)
 
     def _enforce(self, ready: list[Enforcement]) -> None:
         # Whoever comes from now on is given the new policy, and who is missing here gets it then.
@@ -76,4 +76,20 @@ class PolicyChange:
             self._tree.staff.bring_all_up_to_date()
             self._done(())
 
-        self._tree.gatherings.begin(ready, ask, enforced, patience_seconds=_ENFORCE_SECONDS)
+        self._begin(ready, ask, enforced, _ENFORCE_SECONDS)
+
+    def _begin(
+        self,
+        asked: list[Enforcement],
+        ask: Callable[[int], None],
+        done: Callable[[Gathering[object]], None],
+        seconds: float,
+    ) -> None:
+        """Ask, and wait for those who judge: one in reserve that hangs holds up no policy."""
+        self._tree.gatherings.begin(
+            asked,
+            ask,
+            done,
+            patience_seconds=seconds,
+            is_needed=lambda who: who not in {one for one in asked if one.duty is Duty.STANDING_BY},
+        )

@@ -310,8 +310,10 @@ class Staff:
                 hangs = now_ns - max(one.post.board.beat_ns, one.since_ns) > _HUNG_NS
             elif one.duty is Duty.TAKING or one.duty is Duty.RELEASED:
                 hangs = waited_ns > _TAKING_NS
+            elif one.duty is Duty.PREPARING:
+                hangs = waited_ns > _PREPARING_NS
             else:
-                hangs = one.duty is Duty.PREPARING and waited_ns > _PREPARING_NS
+                hangs = bool(one.behind_ns) and now_ns - one.behind_ns > _PREPARING_NS
             if hangs:
                 self._log.error("enforcer_hangs", pid=one.child.pid, doing=one.duty.value)
                 one.child.kill()
@@ -365,6 +367,7 @@ class Staff:
         """Give the policy in force to one who prepared another while that changed."""
         if one.edition != self.policy.edition and one.duty is not Duty.RELEASED:
             policy = self.policy
+            one.behind_ns = one.behind_ns or time.monotonic_ns()
             one.child.send(NewPolicy(request=_NO_REQUEST, policy=policy.policy, told=policy.told))
 
     def _taken(self, one: Enforcement, message: Taken) -> None:
@@ -386,6 +389,7 @@ class Staff:
     ) -> None:
         if isinstance(message, Enforcing):
             one.edition = message.edition
+            one.behind_ns = 0
         if message.request != _NO_REQUEST:
             self.answered(one, message)
         elif isinstance(message, PolicyReady):

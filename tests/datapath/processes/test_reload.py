@@ -89,6 +89,44 @@ def test_nobody_judges_by_it_before_all_are_ready() -> None:
     assert case.done == [()]
 
 
+def test_one_in_reserve_that_hangs_holds_up_nobody(clock: Clock) -> None:
+    case = Case(NEW, Duty.JUDGING, Duty.STANDING_BY)
+    case.begin()
+    gatherings, (judge, spare) = case.tree.gatherings, case.tree.all
+    clock.step(60)
+    gatherings.step()
+    assert not judge.child.heard(Enforce), "who judges is waited for"
+    case.answer(0, PolicyReady(request=1, edition=NEW.edition))
+    gatherings.step()
+    clock.step(0.4)
+    gatherings.step()
+    assert not judge.child.heard(Enforce)
+    clock.step(0.2)
+    gatherings.step()
+    assert judge.child.heard(Enforce) == [Enforce(request=2)]
+    assert not spare.child.heard(Enforce)
+    case.answer(0, Enforcing(request=2, edition=NEW.edition))
+    assert case.done == [()]
+    assert case.tree.brought_up_to_date == 1
+
+
+def test_one_in_reserve_that_has_to_judge_is_waited_for(clock: Clock) -> None:
+    case = Case(NEW, Duty.JUDGING, Duty.STANDING_BY)
+    case.begin()
+    judge, spare = case.tree.all
+    case.answer(0, PolicyReady(request=1, edition=NEW.edition))
+    case.tree.gatherings.step()
+    clock.step(0.4)
+    spare.duty = Duty.TAKING
+    case.tree.gatherings.step()
+    clock.step(60)
+    case.tree.gatherings.step()
+    assert not judge.child.heard(Enforce)
+    case.answer(1, PolicyReady(request=1, edition=NEW.edition))
+    assert judge.child.heard(Enforce)
+    assert spare.child.heard(Enforce)
+
+
 def test_one_that_refuses_keeps_all_as_they_are() -> None:
     case = Case(NEW, Duty.JUDGING, Duty.JUDGING)
     case.begin()

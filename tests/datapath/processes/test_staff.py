@@ -161,6 +161,24 @@ def test_one_who_hangs_is_killed(open_office: Callable[..., Office]) -> None:
     assert first.killed
 
 
+def test_one_in_reserve_that_never_judges_by_the_policy_in_force_is_replaced(
+    open_office: Callable[..., Office],
+) -> None:
+    office = open_office()
+    spare = office.started[1]
+    office.staff.policy = NEW
+    office.staff.bring_all_up_to_date()
+    office.reactor.say(office.at(0), Enforcing(request=1, edition=NEW.edition))
+    killed = []
+    for _ in range(242):
+        office.clock.step(0.5)
+        office.beat()
+        office.staff.step()
+        killed.append(spare.killed)
+    assert killed == [False] * 240 + [True] * 2
+    assert not office.at(0).killed
+
+
 def test_nobody_is_killed_because_the_supervisor_did_not_run(
     open_office: Callable[..., Office],
 ) -> None:
