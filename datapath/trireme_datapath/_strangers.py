@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trireme_datapath._account_records import ICMP
+from trireme_datapath._account_records import ICMP, NOTHING
 from trireme_datapath.flows import Flow, Origin
 from trireme_datapath.packets import Hook
 
@@ -60,6 +60,24 @@ class Strangers:
     def recall(self, protocol: int, key: bytes) -> tuple[int, int, int, int] | None:
         """Give what was reported of a connection, once; None if nothing is remembered."""
         return self._evicted.pop((protocol, key), None)
+
+    def reported(
+        self, row: ConnectionRow, key: bytes, known_since_ns: int
+    ) -> tuple[int, int, int, int]:
+        """Give what was reported of a connection that is taken into the table.
+
+        It had to make room before, or is of a former life of the agent. What that reported is not
+        known, but of a connection that was young at its end it is nothing.
+
+        Args:
+            row: The connection.
+            key: Its packed addresses and ports.
+            known_since_ns: When the oldest began that was young then.
+        """
+        found = self.recall(row[0], key)
+        if found is None:
+            found = NOTHING if row[9] > known_since_ns else row[5:9]
+        return found
 
     def is_ours(self, row: ConnectionRow) -> bool:
         """Whether the mark of a connection says that it was accepted here."""

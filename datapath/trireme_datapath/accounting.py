@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from msgspec import Meta, Struct, structs
 
 from trireme_collector.records import FlowPhase
-from trireme_datapath._account_records import (
-    NOTHING,
-    account_record,
-    account_summary,
-    turned_row,
-)
+from trireme_datapath._account_records import NOTHING, account_record, account_summary, turned_row
 from trireme_datapath._strangers import Strangers
 from trireme_datapath.flows import Flow, FlowAccount, FlowState, reverse_key
 from trireme_datapath.rulings import Ruling
@@ -299,13 +294,9 @@ class ConnectionAccount:
     def _judge_again(self, flow: Flow, now_ns: int) -> bool:
         """Judge a flow of an earlier policy; say whether it may go on."""
         core = self._core
-        origin = flow.origin
-        if origin is None:
+        if flow.origin is None:
             return False
-        way = core.ways.find(origin.hook, origin.indev, origin.outdev, origin.mark)
-        ruling = core.rule(
-            flow.protocol, flow.key, way, origin.indev or origin.outdev, forward=origin.forward
-        )
+        ruling = core.rule_again(flow, flow.origin)
         if not isinstance(ruling, Ruling):
             if ruling:
                 flow.revision = core.revision
@@ -398,12 +389,7 @@ class ConnectionAccount:
         way = core.ways.find(origin.hook, "", "", 0)
         self._see_off(now_ns)
         flow = core.open(way, key, ruling, now_ns, origin)
-        reported = self._strangers.recall(row[0], key)
-        if reported is None:
-            # Had to make room before it was reported; or of a former life of the agent. What that
-            # reported is not known, but of a connection that was young at its end it is nothing.
-            young = row[9] > self._first_list_ns - self._update_ns
-            reported = NOTHING if young else row[5:9]
+        reported = self._strangers.reported(row, key, self._first_list_ns - self._update_ns)
         flow.account = FlowAccount(ruling=ruling, reported=reported, reported_ns=now_ns)
         self.counters["connections_adopted"] += 1
         return flow

@@ -122,6 +122,12 @@ class EngineCore:
         denied = outcome.denied
         return Ruling(outcome, denied, key, protocol, self.counted and not denied)
 
+    def rule_again(self, flow: Flow, origin: Origin) -> Ruling | bool:
+        """Judge a flow by the policy in force, as if its first packet came now; see `rule`."""
+        interface = origin.indev or origin.outdev
+        way = self.ways.find(origin.hook, origin.indev, origin.outdev, origin.mark)
+        return self.rule(flow.protocol, flow.key, way, interface, forward=origin.forward)
+
     def judge(
         self,
         protocol: int,
