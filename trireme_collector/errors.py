@@ -4,6 +4,7 @@
 
     TriremeError
     ├── ConfigError               a configuration or policy file, or an option, cannot be used
+    │   └── MissingExtraError     ... because a package that it needs is not installed
     ├── PluginError               a plugin cannot be found, loaded or built
     ├── DatapathError             packets cannot be received or judged
     │   └── PrivilegeError        ... because a capability or a kernel feature is missing
@@ -17,7 +18,9 @@ Every message says what failed, on what, and what to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from trireme_collector.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +29,7 @@ __all__ = [
     "ConfigError",
     "DatapathError",
     "DeliveryError",
+    "MissingExtraError",
     "PermanentDeliveryError",
     "PluginError",
     "PrivilegeError",
@@ -50,6 +54,16 @@ class ConfigError(TriremeError):
         """Keep the mistakes beside the message."""
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class MissingExtraError(ConfigError):
+    """What was asked for needs a package that is not installed; the message names the extra.
+
+    Attributes:
+        exit_code: How a command ends that shows it.
+    """
+
+    exit_code: Final = ExitCode.MISSING_EXTRA
 
 
 class PluginError(TriremeError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from trireme_collector import ConfigError
-from trireme_collector.exit_codes import ExitCode
+from trireme_collector import MissingExtraError
 from trireme_collector_kafka._errors import explain
 
 if TYPE_CHECKING:
@@ -31,12 +30,6 @@ def own_text(error: Exception, *, tls: bool = True) -> str:
     """Say what an exception of the library means."""
     fault: KafkaFault | None = error.args[0] if error.args else None
     return str(error) if fault is None or isinstance(fault, str) else explain(fault, tls=tls)
-
-
-class MissingExtraError(ConfigError):
-    """The library is not installed."""
-
-    exit_code = ExitCode.MISSING_EXTRA
 
 
 def require_library(what: str) -> None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias, cast
 
 import msgspec
 
-from trireme_collector import ConfigError, EnricherSpec, Stability, hookimpl
-from trireme_collector.exit_codes import ExitCode
+from trireme_collector import ConfigError, EnricherSpec, MissingExtraError, Stability, hookimpl
 from trireme_collector_kubernetes._objects import text_of
 from trireme_collector_kubernetes._watcher import ApiError, Watcher
 
@@ -41,12 +40,6 @@ _REMEDIES = {
     401: "; look at the credentials in the kubeconfig, or at the service account",
     403: "; allow list and watch on pods, services and nodes of the whole cluster",
 }
-
-
-class _MissingExtraError(ConfigError):
-    """The library that the extra brings is not installed."""
-
-    exit_code = ExitCode.MISSING_EXTRA
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,7 +190,7 @@ class _ClientApi:
                 "the look-up 'kubernetes' needs the package kubernetes:"
                 " pip install 'trireme-collector[kubernetes]'"
             )
-            raise _MissingExtraError(msg)
+            raise MissingExtraError(msg)
         from kubernetes import client, config  # noqa: PLC0415  belongs to the extra
 
         try:

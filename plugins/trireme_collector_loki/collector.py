@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import UnsetType
 
-from trireme_collector import RECORD_TYPES, ConfigError, FlowRecord
+from trireme_collector import RECORD_TYPES, FlowRecord, MissingExtraError
 from trireme_collector.enrichment import SteadyForms
-from trireme_collector.exit_codes import ExitCode
 from trireme_collector.http_client import HttpSender, Meaning
 from trireme_collector_loki._entries import entry_form
 from trireme_collector_loki._options import PUSH_PATH
@@ -40,12 +39,6 @@ _BUSY = 429
 _SMALLEST_ROOM = 1024
 _GZIP_LEVEL = 6
 _ENTRY_BYTES = 24  # what a body has around each line, about
-
-
-class _MissingExtraError(ConfigError):
-    """The library that the extra brings is not installed."""
-
-    exit_code = ExitCode.MISSING_EXTRA
 
 
 class LokiCollector:
@@ -110,7 +103,7 @@ class LokiCollector:
                 f"collector {self._name!r} needs the package cramjam:"
                 " pip install 'trireme-collector[loki]'"
             )
-            raise _MissingExtraError(msg)
+            raise MissingExtraError(msg)
 
     def deliver(self, batch: Sequence[Record]) -> None:
         """Push the records.

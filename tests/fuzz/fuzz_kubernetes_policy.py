@@ -6,9 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.fuzz.harness import Target, main
-from trireme_collector.errors import ConfigError
+from trireme_collector.errors import ConfigError, MissingExtraError
 from trireme_datapath.policy import compile_policy, parse_kubernetes_policy
-from trireme_datapath.policy._yaml_package import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

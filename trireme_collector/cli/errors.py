@@ -26,11 +26,6 @@ _CODES: tuple[tuple[type[TriremeError], ExitCode], ...] = (
     (PrivilegeError, ExitCode.PRIVILEGE),
     (DeliveryError, ExitCode.OUTPUT),
 )
-# By name, because a backend defines them and the command line knows no backend.
-_CODES_BY_NAME = {
-    "QueueBusyError": ExitCode.QUEUE_BUSY,
-    "MissingExtraError": ExitCode.MISSING_EXTRA,
-}
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
@@ -43,9 +38,6 @@ def exit_code_of(error: BaseException) -> ExitCode:
     own = getattr(error, "exit_code", None)
     if isinstance(own, ExitCode):
         return own
-    for kind in type(error).__mro__:
-        if kind.__name__ in _CODES_BY_NAME:
-            return _CODES_BY_NAME[kind.__name__]
     for known, code in _CODES:
         if isinstance(error, known):
             return code

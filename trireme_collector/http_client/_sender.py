@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from trireme_collector.delivery import FailureReporter
 from trireme_collector.errors import (
     ConfigError,
+    MissingExtraError,
     PermanentDeliveryError,
     RefusedCredentialsError,
     RetryableDeliveryError,
 )
-from trireme_collector.exit_codes import ExitCode
 from trireme_collector.http_client._answers import Meaning, explain, judge, retry_after_seconds
 from trireme_collector.http_client._credentials import Credentials
 from trireme_collector.http_client._exchange import Exchange, ExchangeError
@@ -37,12 +37,6 @@ __all__ = ["HttpSender"]
 
 _SIZE_INTERVAL_NS = 60 * 1_000_000_000  # how often it is said that bodies are too large
 _TOO_LARGE = 413
-
-
-class MissingExtraError(ConfigError):
-    """The library that the extra brings is not installed."""
-
-    exit_code = ExitCode.MISSING_EXTRA
 
 
 class HttpSender:

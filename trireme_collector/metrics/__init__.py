@@ -18,7 +18,7 @@ from trireme_collector.metrics._model import (
     bounded,
 )
 from trireme_collector.metrics._pipeline import PIPELINE_METRICS, PipelineMetrics
-from trireme_collector.metrics._render import MissingExtraError, Renderer
+from trireme_collector.metrics._render import Renderer
 from trireme_collector.metrics._server import SERVER_METRICS, MetricsServer, ServerLimits
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "MetricSpec",
     "MetricsConfig",
     "MetricsServer",
-    "MissingExtraError",
     "PipelineMetrics",
     "Renderer",
     "ServerLimits",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trireme_collector.errors import ConfigError
+from trireme_collector.errors import MissingExtraError
 from trireme_collector.metrics._model import MetricKind, bounded
 
 if TYPE_CHECKING:
@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 
     from trireme_collector.metrics._model import HealthCheck, Metric, MetricSource
 
-__all__ = ["MissingExtraError", "Renderer", "render_health"]
+__all__ = ["Renderer", "render_health"]
 
 _PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class MissingExtraError(ConfigError):
-    """The section ``[metrics]`` needs a package that is not installed."""
 
 
 class Renderer:

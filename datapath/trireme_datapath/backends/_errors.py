@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from trireme_collector.errors import DatapathError
+from typing import Final
 
-__all__ = ["MissingExtraError", "QueueBusyError"]
+from trireme_collector.errors import DatapathError
+from trireme_collector.exit_codes import ExitCode
+
+__all__ = ["QueueBusyError"]
 
 
 class QueueBusyError(DatapathError):
@@ -13,7 +16,10 @@ class QueueBusyError(DatapathError):
     Attributes:
         queue_number: The queue.
         holder: Who holds it, as far as it could be found.
+        exit_code: How a command ends that shows it.
     """
+
+    exit_code: Final = ExitCode.QUEUE_BUSY
 
     def __init__(self, queue_number: int, holder: str) -> None:
         """Say which queue, who holds it, and what to do."""
@@ -23,7 +29,3 @@ class QueueBusyError(DatapathError):
         )
         self.queue_number = queue_number
         self.holder = holder
-
-
-class MissingExtraError(DatapathError):
-    """A backend needs a package that is not installed."""

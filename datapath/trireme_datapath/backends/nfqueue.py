@@ -11,8 +11,8 @@ import select
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from trireme_collector.errors import DatapathError, PrivilegeError
-from trireme_datapath.backends._errors import MissingExtraError, QueueBusyError
+from trireme_collector.errors import DatapathError, MissingExtraError, PrivilegeError
+from trireme_datapath.backends._errors import QueueBusyError
 from trireme_datapath.backends._interfaces import InterfaceNames
 from trireme_datapath.backends._netlink_socket import QueueSettings, has_net_admin
 from trireme_datapath.backends._queue_statistics import (

@@ -199,8 +199,8 @@ def _check_metrics(
     problems: list[_Finding],
     warnings: list[_Finding],
 ) -> None:
-    from trireme_collector.errors import ConfigError
-    from trireme_collector.metrics import MetricsServer, MissingExtraError
+    from trireme_collector.errors import ConfigError, MissingExtraError
+    from trireme_collector.metrics import MetricsServer
 
     if not loaded.settings.metrics.listen:
         return

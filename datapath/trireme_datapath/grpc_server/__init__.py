@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trireme_collector.errors import MissingExtraError
 from trireme_datapath.grpc_server._config import (
     Address,
     ListenConfig,
-    MissingExtraError,
     parse_address,
 )
 from trireme_datapath.grpc_server._schema import (
@@ -44,7 +44,6 @@ __all__ = [
     "ListenConfig",
     "MessageSchema",
     "MethodSchema",
-    "MissingExtraError",
     "Schema",
     "ServiceSchema",
     "parse_address",

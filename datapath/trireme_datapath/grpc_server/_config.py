@@ -13,15 +13,11 @@ from trireme_collector.strict_toml import Unfit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_PATH_BYTES", "Address", "ListenConfig", "MissingExtraError", "parse_address"]
+__all__ = ["MAX_PATH_BYTES", "Address", "ListenConfig", "parse_address"]
 
 MAX_PATH_BYTES: Final = 84
 """``sun_path`` of linux/un.h has 108; a socket is made in a directory beside its place first."""
 _MAX_PORT: Final = 65_535
-
-
-class MissingExtraError(ConfigError):
-    """A package that only this needs is not installed."""
 
 
 class Address(NamedTuple):

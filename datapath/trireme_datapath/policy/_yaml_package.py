@@ -5,16 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from trireme_collector.errors import ConfigError
+from trireme_collector.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["MissingExtraError", "yaml_package"]
-
-
-class MissingExtraError(ConfigError):
-    """A policy in YAML needs a package that is not installed."""
+__all__ = ["yaml_package"]
 
 
 def yaml_package() -> ModuleType:

@@ -20,6 +20,7 @@ from trireme_collector.errors import (
     ConfigError,
     DatapathError,
     DeliveryError,
+    MissingExtraError,
     PluginError,
     PrivilegeError,
     RetryableDeliveryError,
@@ -27,10 +28,6 @@ from trireme_collector.errors import (
 )
 from trireme_collector.exit_codes import ExitCode
 from trireme_collector.strict_toml import parse_document
-
-
-class QueueBusyError(DatapathError):
-    """As a backend defines it."""
 
 
 class OwnCodeError(TriremeError):
@@ -92,7 +89,7 @@ def raises(error: BaseException) -> None:
         (PluginError("x"), ExitCode.PLUGIN),
         (PrivilegeError("x"), ExitCode.PRIVILEGE),
         (DatapathError("x"), ExitCode.FAILURE),
-        (QueueBusyError("x"), ExitCode.QUEUE_BUSY),
+        (MissingExtraError("x"), ExitCode.MISSING_EXTRA),
         (DeliveryError("x"), ExitCode.OUTPUT),
         (RetryableDeliveryError("x"), ExitCode.OUTPUT),
         (OwnCodeError("x"), ExitCode.INPUT),

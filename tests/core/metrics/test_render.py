@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trireme_collector import DeliveryConfig, EnricherSpec, FlowRecord, Pipeline
+from trireme_collector import DeliveryConfig, EnricherSpec, FlowRecord, MissingExtraError, Pipeline
 from trireme_collector.cli.errors import exit_code_of
 from trireme_collector.enrichment import Enrichment, EnrichmentConfig, LookupConfig
 from trireme_collector.exit_codes import ExitCode
@@ -20,7 +20,6 @@ from trireme_collector.metrics import (
     MetricsConfig,
     MetricSpec,
     MetricsServer,
-    MissingExtraError,
     PipelineMetrics,
     Renderer,
     bounded,

@@ -12,9 +12,9 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
-from trireme_collector.errors import DatapathError, PrivilegeError
+from trireme_collector.errors import DatapathError, MissingExtraError, PrivilegeError
 from trireme_datapath.backends import nfqueue
-from trireme_datapath.backends._errors import MissingExtraError, QueueBusyError
+from trireme_datapath.backends._errors import QueueBusyError
 from trireme_datapath.backends._interfaces import InterfaceNames
 from trireme_datapath.backends._netlink_socket import QueueSettings
 from trireme_datapath.backends._queue_statistics import parse_statistics

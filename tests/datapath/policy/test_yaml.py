@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trireme_collector.errors import ConfigError
+from trireme_collector.errors import ConfigError, MissingExtraError
 from trireme_datapath.policy import _yaml
 from trireme_datapath.policy._yaml import parse_yaml
-from trireme_datapath.policy._yaml_package import MissingExtraError
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
