@@ -194,15 +194,11 @@ def _replay(
     loaded: LoadedConfiguration[Configuration],
 ) -> ReplayReport:
     from trireme_collector.delivery import ReplayReport, adapt, replay_letters
-    from trireme_collector.errors import PluginError, TriremeError
+    from trireme_collector.errors import ConfigError, PluginError, TriremeError
     from trireme_collector.hookspecs import CollectorContext
 
     if collector is None:
-        left = summarize(file)
-        error = "the configuration has no such collector"
-        return ReplayReport(
-            collector=file.collector, left=left.letters, damaged=left.damaged, error=error
-        )
+        return _untouched(file, "the configuration has no such collector")
     enrichment = loaded.enrichment()
     context = CollectorContext(
         name=collector.name,
@@ -229,6 +225,8 @@ def _replay(
             collector=collector.name,
             config=collector.delivery,
         )
+    except ConfigError as error:
+        return _untouched(file, str(error))  # those of other collectors go on
     except FileNotFoundError:
         return ReplayReport(collector=file.collector)  # another command was quicker
     except OSError as error:
@@ -236,6 +234,15 @@ def _replay(
     finally:
         if enrichment is not None:
             enrichment.close()
+
+
+def _untouched(file: LetterFile, error: str) -> ReplayReport:
+    from trireme_collector.delivery import ReplayReport
+
+    left = summarize(file)
+    return ReplayReport(
+        collector=file.collector, left=left.letters, damaged=left.damaged, error=error
+    )
 
 
 def _row(report: ReplayReport) -> tuple[str, ...]:

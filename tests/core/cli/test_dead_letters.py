@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -159,6 +160,21 @@ def test_replay_leaves_what_has_no_collector(state: Path, config: Path, capsys: 
     assert (archive["delivered"], archive["error"]) == (3, "")
     assert (remote["left"], remote["error"]) == (1, "the configuration has no such collector")
     assert dead_letter_path(str(state), "remote").exists()
+
+
+def test_a_collector_that_cannot_be_opened_holds_up_no_other(
+    state: Path, config: Path, tmp_path: Path, capsys: Output
+) -> None:
+    with config.open("a", encoding="utf-8") as file:
+        file.write(f"[collectors.remote]\ntype = 'file'\npath = '{tmp_path}/sent.jsonl'\n")
+    with (tmp_path / "flows.jsonl").open("w") as held:  # as an agent that runs does
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code = cli.main(["dead-letters", "replay", "-c", str(config), "--json"])
+    assert code == ExitCode.OUTPUT
+    archive, remote = json.loads(capsys.readouterr().out)["collectors"]
+    assert (archive["delivered"], archive["left"], remote["delivered"]) == (0, 3, 1)
+    assert "another agent or collector writes to it" in archive["error"]
+    assert not dead_letter_path(str(state), "remote").exists()
 
 
 def test_purge(state: Path, capsys: Output) -> None:

@@ -120,6 +120,14 @@ def test_a_mistake_in_the_configuration_changes_nothing(tmp_path: Path) -> None:
     assert kept(path) == [0, 1, 2]
 
 
+def test_without_letters_the_collector_is_left_alone(tmp_path: Path) -> None:
+    file = DeadLetterFile(str(tmp_path), "x", 1 << 30)
+    file.open()
+    memory = MemoryCollector()
+    assert replay(Path(file.place), memory) == ReplayReport(collector="x")
+    assert "open" not in memory.calls
+
+
 def test_damaged_lines_stay(tmp_path: Path) -> None:
     path = fill(tmp_path, 2)
     whole = path.read_bytes()
