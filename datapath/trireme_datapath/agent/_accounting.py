@@ -115,6 +115,10 @@ class AgentAccounting:
         """Begin to look for connections that the policy in force does not allow."""
         self._tracker.tick(now_ns)
 
+    def last_list(self) -> list[Record]:
+        """List connections once more, at the end, and give what came of it."""
+        return self._tracker.last_list()
+
     def statistics(self) -> QueueStatistics | None:
         """Read the kernel's own counters of the queue."""
         return self._backend.statistics()

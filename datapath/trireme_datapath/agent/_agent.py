@@ -299,6 +299,9 @@ class Agent(JudgingAgent):
         # What waits was sent by somebody: it is judged once more before the queue goes.
         for record in backend.drain(time.time_ns()):
             dispatch(self.pipeline, record)
+        if self._accounting is not None:
+            for record in self._accounting.last_list():
+                dispatch(self.pipeline, record)
         for record in self.engine.take_last_records(time.time_ns()):
             dispatch(self.pipeline, record)
 

@@ -353,6 +353,8 @@ class Enforcer:
             if order.drain:
                 # What waits was sent by somebody: it is judged once more before the queue goes.
                 self._turn(engine, list(self._backends))
+                if self._tracker is not None:
+                    self._gathered += self._tracker.last_list()
             self._gathered += engine.take_last_records(time.time_ns())
             self._send_records()
             self._write_board()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 from msgspec import Meta, Struct
@@ -30,6 +31,7 @@ __all__ = ["ConnectionTracker", "FollowsConnections", "TrackerSettings", "is_loc
 _SECOND: Final = 1_000_000_000
 # The kernel is short of memory for a moment, or busy with another list.
 _PASSING: Final = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY})
+_LAST_SECONDS: Final = 0.5
 _SHARE: Final = 20  # a list may take one part in so many of the time
 
 
@@ -225,6 +227,27 @@ class ConnectionTracker:
             self._next_list_ns = now_ns  # the clock was set back
         if now_ns >= self._next_list_ns or not self._account.settled:
             self._begin_list(now_ns)
+
+    def last_list(self, seconds: float = _LAST_SECONDS) -> list[Record]:
+        """List once more, at the end, and give what came of it: who follows tells only the rest.
+
+        Args:
+            seconds: How long it may take; what was not read by then is left out.
+        """
+        records: list[Record] = []
+        end = time.monotonic() + seconds
+        begun = False
+        try:
+            while (self.table.listing or not begun) and (left := end - time.monotonic()) > 0:
+                if self.table.listing:
+                    select.select([self], [], [], left)
+                else:
+                    begun = True
+                    self._begin_list(time.time_ns())
+                records += self.drain(time.time_ns())
+        except OSError:  # it is over anyway
+            self._account.counters["connection_request_errors"] += 1
+        return records
 
     def close(self) -> None:
         """Hear no more."""

@@ -35,6 +35,9 @@ class FakeEvents:
     def fileno(self) -> int:
         return self._pipe[0]
 
+    def wake(self) -> None:
+        os.write(self._pipe[1], b".")
+
     def drain(self) -> list[ConnectionRow]:
         found, self.waiting = self.waiting, []
         return found
@@ -195,6 +198,32 @@ def test_what_ended_in_the_time_of_another_is_told_once(
     found += bench.turn()
     assert found == phases
     bench.tracker.close()
+
+
+@pytest.mark.parametrize("listing", [False, True])
+def test_a_last_list_tells_what_has_ended(bench: Bench, *, listing: bool) -> None:
+    bench.account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S")
+    bench.turn()
+    done = row(CLIENT, SERVER, (6, 420, 4, 516), tcp_state=7)
+    if listing:  # one that began before it ended
+        bench.tracker.tick(bench.account.now + 10 * SECOND_NS)
+        bench.table.parts = [[], [done]]
+        bench.events.wake()
+    else:
+        bench.table.parts = [[done]]
+    told = bench.tracker.last_list()
+    assert [getattr(one, "phase", "") for one in told] == [FlowPhase.ENDED]
+    assert len(bench.table.begun) == 2 + listing
+    assert bench.tracker.last_list() == []
+
+
+def test_a_last_list_takes_no_longer_than_it_may(bench: Bench) -> None:
+    bench.tracker.tick(bench.account.now)
+    assert bench.tracker.last_list(0.01) == []
+    bench.table.failures = [OSError(errno.EBADF, "gone")]
+    bench.table.listing = False
+    assert bench.tracker.last_list() == []
+    assert bench.account.engine.counters["connection_request_errors"] == 1
 
 
 def test_a_policy_that_changes_during_a_list_is_followed_by_another(bench: Bench) -> None:
