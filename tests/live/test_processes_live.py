@@ -59,6 +59,8 @@ path = '{directory}/flows.json'
 STRANGER = 65_534
 _STAMP = struct.Struct("!QQ")
 _SO_RCVBUFFORCE = 33
+# For less, a FIN is sent again or an ACK put off.
+_STILL_SECONDS = 0.3
 
 
 class Stream:
@@ -175,8 +177,17 @@ class Tree(Place):
         )
 
     def check(self) -> AgentStatus:
-        """Hold the numbers to each other, once the queue is empty."""
-        assert wait_for(lambda: self._settled(self.status()))
+        """Hold the numbers to each other, once the queue is empty and connections have closed."""
+        judged, since = -1, 0.0
+
+        def is_still() -> bool:
+            nonlocal judged, since
+            status = self.status()
+            if status.packets.judged != judged:
+                judged, since = status.packets.judged, time.monotonic()
+            return self._settled(status) and time.monotonic() - since > _STILL_SECONDS
+
+        assert wait_for(is_still, 10)
         status = self.status()
         packets, queue, crossing = status.packets, status.packets.queue, status.crossing
         assert packets.exact
