@@ -381,6 +381,8 @@ class ConnectionAccount:
             flow = self._adopt(row, key, ruling, now_ns)
             if told:
                 flow.account = _told_account(flow, row, now_ns)
+            else:
+                self._note(flow, row, now_ns)
         return True
 
     def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> Flow:

@@ -399,6 +399,26 @@ def test_what_a_former_life_may_have_reported_is_not_reported_again() -> None:
     assert account.told() == [("ended", 1, 100)]
 
 
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_an_end_is_told_in_the_list_that_shows_it_unless_another_told_it(
+    *, told: bool, known: bool
+) -> None:
+    account = Account()
+    if known:
+        account.judge("tcp 192.0.2.1:1000 > 10.0.0.2:80 S size=60")
+    done = row(CLIENT, SERVER, (6, 420, 4, 516), tcp_state=7)
+    positions = frozenset({0} if told else ())
+    account.account.begin_list(account.now)
+    assert account.account.listed([done], account.now, positions) == []
+    account.account.end_list(account.now, complete=True)
+    account.take()
+    assert account.told() == ([] if told else [("ended", 10, 936)])
+    account.listing(done)
+    account.end(done)
+    assert account.told() == []
+
+
 def test_of_several_engines_that_one_reports_a_connection_that_sees_its_packets() -> None:
     mine, others = "192.0.2.1#1000", "192.0.2.2#1000"
     account = Account(mark=None, shared=True)
