@@ -111,6 +111,7 @@ class Lab:
         except ConnectionRefusedError:
             return "refused"
         except TimeoutError:
+            client.close()  # the kernel would go on asking
             return "timed out"
         return "connected"
 
