@@ -294,7 +294,7 @@ class ConnectionTable:
         requests = []
         for one in connections:
             request = delete_request(one, self._sequence)
-            if held is not None and one.original.protocol not in _BEGINS_BY_ITSELF:
+            if held is not None and _may_seem_begun(one):
                 request += hold_request(one, self._sequence, one.mark & ~held)
             requests.append(request)
         for start in range(0, len(requests), _DELETES_AT_ONCE):
@@ -321,6 +321,20 @@ class ConnectionTable:
                     self.incomplete += 1
             if control.errno not in {0, errno.ENOENT}:
                 self.errors[control.errno] = self.errors.get(control.errno, 0) + 1
+
+
+def _may_seem_begun(connection: Connection) -> bool:
+    """Tell whether a packet of the server would begin what the client's would be the answer to.
+
+    Where addresses are translated, the client's have others; and an entry would be in the way of
+    the translation.
+    """
+    original, reply = connection.original, connection.reply
+    return (
+        original.protocol not in _BEGINS_BY_ITSELF
+        and (original.source, original.destination) == (reply.destination, reply.source)
+        and original.ports == reply.ports[2:] + reply.ports[:2]
+    )
 
 
 def _flags(text: bytes) -> int:
