@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _PREFIX = "trireme-collector-"
 
 
-@click.command(name="new")
+@click.command(name="new", short_help="Write a project with a collector called NAME.")
 @click.argument("name")
 @click.option(
     "--variant",

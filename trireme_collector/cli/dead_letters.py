@@ -53,7 +53,7 @@ def list_letters(
     click.echo(table(("COLLECTOR", "LETTERS", "REASON"), rows) if rows else _NONE)
 
 
-@dead_letters.command(name="show")
+@dead_letters.command(name="show", short_help="Print dead letters: when, why and the record.")
 @letter_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the first N only.")
 @json_option
@@ -84,7 +84,7 @@ def show_letters(
         click.echo(_NONE)
 
 
-@dead_letters.command(name="replay")
+@dead_letters.command(name="replay", short_help="Send dead letters again through their collectors.")
 @click.option(
     "-c",
     "--config",

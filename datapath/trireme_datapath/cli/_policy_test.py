@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["test"]
 
 
-@click.command()
+@click.command(short_help="Test which flows a policy accepts and rejects.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @click.option(
     "-p", "--policy", "policy", metavar="FILE", help="Test this policy instead of those named."

@@ -10,7 +10,7 @@ from trireme_collector.exit_codes import ExitCode
 __all__ = ["serve"]
 
 
-@click.command()
+@click.command(short_help="Record packets for clients, in the foreground.")
 @click.option(
     "-c",
     "--config",

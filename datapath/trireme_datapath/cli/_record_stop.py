@@ -10,12 +10,12 @@ from trireme_datapath.cli._record_options import client_of, server_options
 __all__ = ["stop"]
 
 
-@click.command()
+@click.command(short_help="End a recording, whoever began it.")
 @click.argument("name")
 @server_options
 @json_option
 def stop(name: str, *, as_json: bool, server: str | None, **tls: str) -> None:
-    """End the recording NAME, as ``record list`` shows it, whoever began it."""
+    """End the recording NAME, as `record list` shows it, whoever began it."""
     import msgspec
 
     from trireme_datapath.cli._record_progress import statistics_text

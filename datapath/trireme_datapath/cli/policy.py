@@ -26,7 +26,7 @@ def policy() -> None:
 policy.add_command(test)
 
 
-@policy.command()
+@policy.command(short_help="List every mistake in a policy, with its place.")
 @click.argument("file", type=click.Path())
 @json_option
 def check(file: str, *, as_json: bool) -> None:
@@ -53,7 +53,7 @@ def check(file: str, *, as_json: bool) -> None:
         click.echo(f"  control group {printable(path)} is to set mark {mark:#x}/0xfffc0000")
 
 
-@policy.command()
+@policy.command(short_help="Say what a policy does with a flow, and why.")
 @click.argument("file", type=click.Path())
 @click.option("--src", required=True, metavar="ADDRESS", help="The client's address.")
 @click.option("--dst", required=True, metavar="ADDRESS", help="The server's address.")

@@ -17,7 +17,7 @@ __all__ = ["record"]
 def record() -> None:
     """Record packets to capture files.
 
-    ``start`` records at a recorder, or on this host without one; ``serve`` is the recorder.
+    `start` records at a recorder, or on this host without one; `serve` is the recorder.
     """
 
 

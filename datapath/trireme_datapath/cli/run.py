@@ -37,7 +37,7 @@ __all__ = ["run"]
 def run(ctx: click.Context, config_path: str, *, remove_rules: bool, as_json: bool) -> None:
     """Judge packets and report flows, in the foreground, until SIGTERM or Ctrl-C.
 
-    With ``source = "cilium-monitor"`` the notifications of a Cilium node are reported instead.
+    With `source = "cilium-monitor"` the notifications of a Cilium node are reported instead.
 
     SIGHUP reopens the outputs and reads the configuration and the policy again; if one of them
     has mistakes, both are refused and those in force stay. SIGUSR2 exchanges every process for
