@@ -72,9 +72,12 @@ class Exchange:
             longest_pause_ms=round(pause_ms, 3),
             program_version=trireme_collector.__version__,
         )
+        done &= not given_up()
         self._log.info("restarted", complete=done, longest_pause_ms=result.longest_pause_ms)
-        if done and not given_up():
+        if done:
             return result
+        if given_up():
+            return DatapathError("the agent was told to end meanwhile, and ends")
         msg = "not every process could be exchanged: those of before go on; see the log"
         return DatapathError(msg)
 
