@@ -28,7 +28,9 @@ An agent adds sections of its own: it derives from `Configuration` and gives tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar
 
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from trireme_collector.delivery import Adapter
     from trireme_collector.pipeline import Pipeline
     from trireme_collector.strict_toml import Document
 
@@ -188,28 +191,48 @@ class LoadedConfiguration(Generic[ConfigurationT]):
             The name of each collector that cannot be opened, and why.
         """
         wrong: list[tuple[str, TriremeError]] = []
+        sound: list[CollectorConfig] = []
         for collector in self.collectors:
-            context = CollectorContext(
-                name=collector.name,
-                instance=self.settings.instance,
-                find_format=self.registry.format_spec,
-            )
-            delivery = collector.delivery
             try:
-                if delivery.state_directory:
-                    DeadLetterFile(
-                        delivery.state_directory, collector.name, delivery.dead_letter_bytes
-                    ).open()
-                opened = adapt(
-                    collector.spec.factory(collector.options, context), name=collector.name
-                )
-                opened.open()
-                opened.call("close")
+                self._open(collector).call("close")
             except TriremeError as error:
                 wrong.append((collector.name, error))
             except Exception as error:  # noqa: BLE001  a factory is a plugin's code
                 reason = f"{type(error).__name__}: {error}; this is a mistake in the plugin"
                 wrong.append((collector.name, PluginError(reason)))
+            else:
+                sound.append(collector)
+        return wrong + self._probe_together(sound)
+
+    def _open(self, collector: CollectorConfig) -> Adapter:
+        context = CollectorContext(
+            name=collector.name,
+            instance=self.settings.instance,
+            find_format=self.registry.format_spec,
+        )
+        delivery = collector.delivery
+        if delivery.state_directory:
+            DeadLetterFile(
+                delivery.state_directory, collector.name, delivery.dead_letter_bytes
+            ).open()
+        opened = adapt(collector.spec.factory(collector.options, context), name=collector.name)
+        opened.open()
+        return opened
+
+    def _probe_together(self, sound: list[CollectorConfig]) -> list[tuple[str, TriremeError]]:
+        """Find collectors of one type that open alone and not beside each other."""
+        wrong: list[tuple[str, TriremeError]] = []
+        kinds = Counter(collector.spec.name for collector in sound)
+        with contextlib.ExitStack() as beside:
+            for collector in sound:
+                if kinds[collector.spec.name] == 1:
+                    continue
+                try:
+                    beside.callback(self._open(collector).call, "close")
+                except ConfigError as error:
+                    wrong.append((collector.name, ConfigError(str(error))))
+                except TriremeError:
+                    continue  # a receiver that went away meanwhile; alone, it could be opened
         return wrong
 
     def probe_lookups(self) -> TriremeError | None:

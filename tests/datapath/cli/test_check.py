@@ -190,6 +190,19 @@ def test_a_file_to_which_the_running_agent_may_write(
     assert "another agent or collector writes to it" in out
 
 
+def test_two_collectors_with_one_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = [
+        f"[collectors.{name}]\ntype = 'file'\npath = '{file.parent}/{path}.json'\n"
+        for name, path in (("a", "flows"), ("b", "flows"), ("c", "others"))
+    ]
+    path = config(file, "".join(tables))
+    code, out = check(path, capsys)
+    assert code == ExitCode.OUTPUT
+    assert f"error: {path}:7:1: collectors.b: collector 'b' cannot write to " in out
+    assert "another agent or collector writes to it; give each a path of its own" in out
+    assert "1 problem" in out
+
+
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = config(file, "[collectors.file]\npath = 'x'\npassword = 'hunter2'")
     code, out = check(path, capsys, "--json")
