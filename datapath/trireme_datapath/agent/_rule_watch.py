@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "RuleWatch", "VerifiedRules", "open_changes"]
 
 # Somebody may change rules all the time. Looking takes a few programs: no more of the time than
-# one part of this many goes into it.
+# one part of this many goes into it; but whatever it takes, the next look comes in its time.
 _REST: Final = 10
 _SHORTEST_REST_SECONDS: Final = 0.05
 
@@ -196,7 +196,8 @@ class RuleWatch:
                     self._log.exception("rule_watch_failed")
                 if changes is not None:
                     took = time.monotonic() - began
-                    if self._ended(max(_SHORTEST_REST_SECONDS, took * _REST)):
+                    rest = max(_SHORTEST_REST_SECONDS, took * _REST)
+                    if self._ended(min(rest, self._seconds / 2)):
                         return
 
     def _waited(self, changes: Changes | None) -> bool:

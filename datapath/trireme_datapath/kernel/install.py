@@ -95,6 +95,7 @@ class KernelRules:
             DatapathError: The kernel refuses the rules.
         """
         self.rules.check()
+        again = bool(self._seen)  # then whoever repairs looks at once
         self._seen.clear()
         saved = {family: self._saved(family) for family in self._families}
         done: list[int] = []
@@ -107,7 +108,8 @@ class KernelRules:
                 if not remove_text(self.rules, saved[family]):  # it was not there before us
                     self._restore(family, remove_text(self.rules, self._saved(family)))
             raise
-        self.verify()
+        if not again:
+            self.verify()
 
     def verify(self) -> list[str]:
         """Say how what is in place differs; an empty list when it does not.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -179,3 +181,15 @@ def test_what_the_kernel_tells_of_is_looked_at_at_once() -> None:
     bench.watch.stop()
     assert not bench.rules.looked.is_set()
     assert told.closed.is_set()
+
+
+def test_a_slow_machine_delays_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=100)  # each glance at the clock is much later
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("trireme_datapath.agent._rule_watch.time", clock)
+    bench = Bench(repair=True, seconds=0.02, told=Told())
+    bench.watch.start()
+    for _ in range(3):
+        assert bench.rules.looked.wait(5)
+        bench.rules.looked.clear()
+    bench.watch.stop()
