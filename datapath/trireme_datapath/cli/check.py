@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trireme_collector.config import LoadedConfiguration
     from trireme_collector.errors import TriremeError
     from trireme_datapath.agent import AgentConfiguration, MonitorAgentConfiguration
-    from trireme_datapath.policy import Policy
+    from trireme_datapath.policy import CompiledPolicy, Policy
 
     AnyConfiguration = (
         LoadedConfiguration[AgentConfiguration] | LoadedConfiguration[MonitorAgentConfiguration]
@@ -129,11 +129,34 @@ def _check_policy(
         return None  # the file cannot be read at all, and that was said
     try:
         policy = load_policy(path.parent / written)
-        compile_policy(policy)
+        compiled = compile_policy(policy)
     except TriremeError as error:
         problems.extend(_findings("policy", error))
         return None
+    if loaded is not None:
+        _check_rules(loaded, compiled, problems)
     return policy
+
+
+def _check_rules(
+    loaded: LoadedConfiguration[AgentConfiguration],
+    policy: CompiledPolicy,
+    problems: list[_Finding],
+) -> None:
+    """Describe the kernel rules, which is to say whether marks and queues go together."""
+    from msgspec.structs import replace
+
+    from trireme_collector.errors import ConfigError
+    from trireme_datapath.agent._rules import rules_of
+
+    settings = loaded.settings
+    if not settings.datapath.rules.install:
+        return
+    rules = replace(rules_of(settings.datapath, policy).rules, queues=settings.processes.workers)
+    try:
+        rules.check()
+    except ConfigError as error:
+        problems.extend(_findings("datapath", error))
 
 
 def _check_backend(

@@ -203,6 +203,25 @@ def test_two_collectors_with_one_file(file: Path, capsys: pytest.CaptureFixture[
     assert "1 problem" in out
 
 
+@pytest.mark.parametrize(
+    ("datapath", "said"),
+    [
+        ("accept_mark = 5", "accept mark 0x5: not a single bit of 0xffffffff"),
+        (
+            "refuse = true\naccept_mark = 8\nrefuse_mark = 8",
+            "mark 0x8 is to refuse and to accept",
+        ),
+        ("queue = 65535\n[processes]\nworkers = 2", "queues 65535 to 65536: not 0 to 65535"),
+    ],
+)
+def test_what_no_kernel_rule_can_be_made_of(
+    file: Path, capsys: pytest.CaptureFixture[str], datapath: str, said: str
+) -> None:
+    code, out = check(config(file, datapath=datapath), capsys)
+    assert code == ExitCode.CONFIG
+    assert f"error: datapath: {said}" in out
+
+
 def test_secrets_are_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = config(file, "[collectors.file]\npath = 'x'\npassword = 'hunter2'")
     code, out = check(path, capsys, "--json")
