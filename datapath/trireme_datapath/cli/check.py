@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from trireme_collector.cli.output import json_option, print_json, printable
+from trireme_collector.cli.output import json_option, print_json
 from trireme_collector.exit_codes import ExitCode
+from trireme_datapath.cli._check_findings import Finding, fields_of, findings_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 LoadedT = TypeVar("LoadedT")
-
-
-class _Finding(NamedTuple):
-    """One thing that is wrong, or that may be."""
-
-    subject: str
-    message: str
-    code: ExitCode
 
 
 @click.command()
@@ -59,8 +52,8 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
     from trireme_datapath.cli._logging import configure_logging
 
     configure_logging(as_json=as_json, color=ctx.color, quiet=True)
-    problems: list[_Finding] = []
-    warnings: list[_Finding] = []
+    problems: list[Finding] = []
+    warnings: list[Finding] = []
     loaded: AnyConfiguration | None
     policy: Policy | None = None
     if names_source(config_path):
@@ -86,32 +79,32 @@ def check(ctx: click.Context, config_path: str, *, as_json: bool) -> None:
             {
                 "ok": not problems,
                 "exit_code": code.value,
-                "problems": [_fields(problem) for problem in problems],
-                "warnings": [_fields(warning) for warning in warnings],
+                "problems": [fields_of(problem) for problem in problems],
+                "warnings": [fields_of(warning) for warning in warnings],
                 "settings": None if loaded is None else loaded.redacted(),
             }
         )
     else:
-        _show(config_path, loaded, policy, problems, warnings)
+        show(config_path, loaded, policy, problems, warnings)
     ctx.exit(code)
 
 
 def _check_config(
-    load: Callable[[str], LoadedT], path: str, problems: list[_Finding]
+    load: Callable[[str], LoadedT], path: str, problems: list[Finding]
 ) -> LoadedT | None:
     from trireme_collector.errors import TriremeError
 
     try:
         return load(path)
     except TriremeError as error:
-        problems.extend(_findings("configuration", error))
+        problems.extend(findings_of("configuration", error))
         return None
 
 
 def _check_policy(
     path: Path,
     loaded: LoadedConfiguration[AgentConfiguration] | None,
-    problems: list[_Finding],
+    problems: list[Finding],
 ) -> Policy | None:
     """Check the policy even where the configuration has mistakes, if it can be found."""
     from trireme_collector.errors import TriremeError
@@ -131,7 +124,7 @@ def _check_policy(
         policy = load_policy(path.parent / written)
         compiled = compile_policy(policy)
     except TriremeError as error:
-        problems.extend(_findings("policy", error))
+        problems.extend(findings_of("policy", error))
         return None
     if loaded is not None:
         _check_rules(loaded, compiled, problems)
@@ -141,7 +134,7 @@ def _check_policy(
 def _check_rules(
     loaded: LoadedConfiguration[AgentConfiguration],
     policy: CompiledPolicy,
-    problems: list[_Finding],
+    problems: list[Finding],
 ) -> None:
     """Describe the kernel rules, which is to say whether marks and queues go together."""
     from msgspec.structs import replace
@@ -156,11 +149,11 @@ def _check_rules(
     try:
         rules.check()
     except ConfigError as error:
-        problems.extend(_findings("datapath", error))
+        problems.extend(findings_of("datapath", error))
 
 
 def _check_backend(
-    loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]
+    loaded: LoadedConfiguration[AgentConfiguration], problems: list[Finding]
 ) -> None:
     import importlib.util
 
@@ -172,10 +165,10 @@ def _check_backend(
             'backend "nfqueue" needs the package NetfilterQueue:'
             ' pip install "trireme-collector[nfqueue]", or use backend = "netlink"'
         )
-        problems.append(_Finding("backend", message, ExitCode.MISSING_EXTRA))
+        problems.append(Finding("backend", message, ExitCode.MISSING_EXTRA))
 
 
-def _check_user(loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]) -> None:
+def _check_user(loaded: LoadedConfiguration[AgentConfiguration], problems: list[Finding]) -> None:
     from trireme_collector.errors import ConfigError
     from trireme_datapath.processes._privileges import find_user
 
@@ -184,11 +177,11 @@ def _check_user(loaded: LoadedConfiguration[AgentConfiguration], problems: list[
     try:
         find_user(loaded.settings.processes.user)
     except ConfigError as error:
-        problems.extend(_findings("processes", error))
+        problems.extend(findings_of("processes", error))
 
 
 def _check_discovery(
-    loaded: LoadedConfiguration[AgentConfiguration], problems: list[_Finding]
+    loaded: LoadedConfiguration[AgentConfiguration], problems: list[Finding]
 ) -> None:
     """Build what finds units as a start would; that opens nothing."""
     from trireme_collector.errors import TriremeError
@@ -197,11 +190,11 @@ def _check_discovery(
     try:
         build_discoverers(loaded.settings.discovery, loaded.registry)
     except TriremeError as error:
-        problems.extend(_findings("discovery", error))
+        problems.extend(findings_of("discovery", error))
 
 
 def _check_monitor(
-    loaded: LoadedConfiguration[MonitorAgentConfiguration], warnings: list[_Finding]
+    loaded: LoadedConfiguration[MonitorAgentConfiguration], warnings: list[Finding]
 ) -> None:
     from contextlib import closing
 
@@ -211,7 +204,7 @@ def _check_monitor(
     with closing(MonitorSocket(path).open()) as source:
         # A start goes on: it waits for the agent.
         warnings.extend(
-            _Finding("monitor", event.message, ExitCode.INPUT)
+            Finding("monitor", event.message, ExitCode.INPUT)
             for event in source.turn()
             if isinstance(event, SourceError)
         )
@@ -219,8 +212,8 @@ def _check_monitor(
 
 def _check_metrics(
     loaded: AnyConfiguration,
-    problems: list[_Finding],
-    warnings: list[_Finding],
+    problems: list[Finding],
+    warnings: list[Finding],
 ) -> None:
     from trireme_collector.errors import ConfigError, MissingExtraError
     from trireme_collector.metrics import MetricsServer
@@ -234,16 +227,16 @@ def _check_metrics(
         finally:
             server.close()
     except MissingExtraError as error:
-        problems.append(_Finding("metrics", str(error), ExitCode.MISSING_EXTRA))
+        problems.append(Finding("metrics", str(error), ExitCode.MISSING_EXTRA))
     except ConfigError as error:
         # It may be the running agent itself that has the address.
-        warnings.append(_Finding("metrics", str(error), ExitCode.CONFIG))
+        warnings.append(Finding("metrics", str(error), ExitCode.CONFIG))
 
 
 def _check_control(
     loaded: LoadedConfiguration[AgentConfiguration],
-    problems: list[_Finding],
-    warnings: list[_Finding],
+    problems: list[Finding],
+    warnings: list[Finding],
 ) -> None:
     from trireme_collector.control import CommandTable, ControlServer, SocketBusyError
     from trireme_collector.errors import ConfigError
@@ -256,17 +249,17 @@ def _check_control(
         server.open()
     except SocketBusyError as error:
         # It may be the running agent itself that has it.
-        warnings.append(_Finding("control", str(error), ExitCode.CONFIG))
+        warnings.append(Finding("control", str(error), ExitCode.CONFIG))
     except ConfigError as error:
-        problems.append(_Finding("control", str(error), ExitCode.CONFIG))
+        problems.append(Finding("control", str(error), ExitCode.CONFIG))
     finally:
         server.close()
 
 
 def _check_publish(
     loaded: LoadedConfiguration[AgentConfiguration],
-    problems: list[_Finding],
-    warnings: list[_Finding],
+    problems: list[Finding],
+    warnings: list[Finding],
 ) -> None:
     from trireme_collector.errors import ConfigError
 
@@ -281,17 +274,17 @@ def _check_publish(
         server.open()
     except SocketBusyError as error:
         # It may be the running agent itself that has it.
-        warnings.append(_Finding("publish", str(error), ExitCode.CONFIG))
+        warnings.append(Finding("publish", str(error), ExitCode.CONFIG))
     except ConfigError as error:
-        problems.append(_Finding("publish", str(error), ExitCode.CONFIG))
+        problems.append(Finding("publish", str(error), ExitCode.CONFIG))
     finally:
         server.close()
 
 
 def _check_observer(
     loaded: AnyConfiguration,
-    problems: list[_Finding],
-    warnings: list[_Finding],
+    problems: list[Finding],
+    warnings: list[Finding],
 ) -> None:
     from trireme_collector.cli.errors import exit_code_of
     from trireme_collector.control import SocketBusyError
@@ -303,23 +296,23 @@ def _check_observer(
             loaded.settings.observer, node_name="check", resolve=loaded.resolve
         )
     except ConfigError as error:
-        problems.append(_Finding("observer", str(error), exit_code_of(error)))
+        problems.append(Finding("observer", str(error), exit_code_of(error)))
         return
     try:
         services.open()
     except SocketBusyError as error:
         # It may be the running agent itself that has it.
-        warnings.append(_Finding("observer", str(error), ExitCode.CONFIG))
+        warnings.append(Finding("observer", str(error), ExitCode.CONFIG))
     except ConfigError as error:
-        problems.append(_Finding("observer", str(error), ExitCode.CONFIG))
+        problems.append(Finding("observer", str(error), ExitCode.CONFIG))
     finally:
         services.close()
 
 
 def _check_outputs(
     loaded: AnyConfiguration,
-    problems: list[_Finding],
-    warnings: list[_Finding],
+    problems: list[Finding],
+    warnings: list[Finding],
 ) -> None:
     from trireme_collector.errors import ConfigError, DeliveryError
 
@@ -330,81 +323,21 @@ def _check_outputs(
         )
         if _is_held(error):
             # It may be the running agent itself that writes there.
-            warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
+            warnings.append(Finding(subject, message, ExitCode.OUTPUT))
         elif isinstance(error, DeliveryError):
             # A start goes on: the records wait until the receiver is there.
-            warnings.append(_Finding(subject, message, ExitCode.OUTPUT))
+            warnings.append(Finding(subject, message, ExitCode.OUTPUT))
         elif isinstance(error, ConfigError):
             code = getattr(error, "exit_code", ExitCode.OUTPUT)
-            problems.append(_Finding(subject, message, code))
+            problems.append(Finding(subject, message, code))
         else:
-            problems.extend(_findings(subject, error))
+            problems.extend(findings_of(subject, error))
     unusable = loaded.probe_lookups()
     if unusable is not None:
-        problems.extend(_findings("enrichment", unusable))
+        problems.extend(findings_of("enrichment", unusable))
 
 
 def _is_held(error: TriremeError) -> bool:
     """Whether an output cannot be opened because another process has it."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in {errno.EAGAIN, errno.EBUSY}
-
-
-def _findings(subject: str, error: TriremeError) -> list[_Finding]:
-    from trireme_collector.cli.errors import exit_code_of
-
-    lines = getattr(error, "problems", ()) or str(error).splitlines()
-    return [_Finding(subject, line, exit_code_of(error)) for line in lines]
-
-
-def _fields(finding: _Finding) -> dict[str, object]:
-    return {
-        "subject": finding.subject,
-        "message": finding.message,
-        "exit_code": finding.code.value,
-        "code": finding.code.name,
-    }
-
-
-def _show(
-    path: str,
-    loaded: AnyConfiguration | None,
-    policy: Policy | None,
-    problems: list[_Finding],
-    warnings: list[_Finding],
-) -> None:
-    for label, color, findings in (("error", "red", problems), ("warning", "yellow", warnings)):
-        for finding in findings:
-            head = click.style(f"{label}:", fg=color, bold=True)
-            # A problem of a file begins with its place, which says more than the subject.
-            subject = "" if finding.message.startswith((path, "/")) else f"{finding.subject}: "
-            click.echo(f"{head} {subject}{printable(finding.message)}")
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        click.echo(click.style(f"{printable(path)}: {count}", bold=True))
-        return
-    if loaded is None:
-        return
-    from trireme_datapath.agent import AgentConfiguration
-
-    collectors = ", ".join(f"{c.name} ({c.spec.name})" for c in loaded.collectors)
-    click.echo(f"{click.style('ok', fg='green', bold=True)}  {printable(path)}")
-    settings = loaded.settings
-    if not isinstance(settings, AgentConfiguration):
-        monitor = settings.monitor
-        click.echo(f"  source      cilium-monitor, {monitor.socket}, profile {monitor.profile}")
-    elif policy is not None:
-        units = len(policy.units)
-        plural = "" if units == 1 else "s"
-        click.echo(f"  policy      {settings.datapath.policy}: {units} processing unit{plural}")
-        click.echo(f"  queue       {settings.datapath.queue}, backend {settings.datapath.backend}")
-    click.echo(f"  collectors  {collectors}")
-    volatile = loaded.in_memory
-    if len(volatile) == len(loaded.collectors):
-        remedy = "[delivery] state_directory keeps them over a crash"
-        click.echo(f"  records     wait in memory; {remedy}")
-    else:
-        places = {str(c.delivery.state_directory) for c in loaded.collectors}
-        kept = ", ".join(printable(place) for place in sorted(places - {""}))
-        but = f", but in memory for {', '.join(volatile)}" if volatile else ""
-        click.echo(f"  records     wait on disk, in {kept}{but}")
