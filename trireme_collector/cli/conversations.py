@@ -24,6 +24,7 @@ __all__ = ["conversations"]
 
 _LINES, _RECORDS = "netobserv", "native"
 _TO_LINES = "lines"
+_DISCARDED = "conntrack_input_records|classification=discarded"
 _BATCH = 1_000
 _TICK_SECONDS = 1.0
 
@@ -361,4 +362,10 @@ def _summarize(
         click.echo(", ".join(notes), err=True)
     if broken and not stream.flows:
         msg = f"none of {broken:,} lines is a flow log; check --from"
+        raise InputError(msg)
+    if stream.flows and tracker.metrics().get(_DISCARDED) == stream.flows:
+        msg = (
+            f"none of {stream.flows:,} flow logs has the fields that tell conversations apart;"
+            " check --from (records of a collector are native) and the fields of --config"
+        )
         raise InputError(msg)

@@ -11,6 +11,7 @@ from trireme_collector.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from trireme_datapath.cli._monitor_output import MonitorPrinter
     from trireme_datapath.monitor import EventFilter
     from trireme_datapath.monitor.sources import Event
 
@@ -155,6 +156,8 @@ def monitor(  # noqa: PLR0913  a parameter for each option
     try:
         for batch in events:
             printer.put(batch)
+        if input_path is not None:
+            _require_messages(printer, input_path)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -165,6 +168,16 @@ def monitor(  # noqa: PLR0913  a parameter for each option
     # Whoever watches what has no end ends it so; only a file was cut short.
     if interrupted and input_path is not None and not follow:
         ctx.exit(ExitCode.INTERRUPTED)
+
+
+def _require_messages(printer: MonitorPrinter, path: str) -> None:
+    from trireme_datapath.monitor.sources import InputError, SourceFault
+
+    damaged = printer.faults.get(SourceFault.DAMAGED, 0)
+    if damaged and not printer.statistics().messages:
+        name = "standard input" if path == "-" else path
+        msg = f"{name} holds no message, but {damaged:,} damaged places; check --format"
+        raise InputError(msg)
 
 
 def _filter(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trireme_datapath.observer import FlowFilter, FlowsRequest
+    from trireme_datapath.observer.lines import LineReader
     from trireme_datapath.observer.printer import FlowPrinter
 
 __all__ = ["observe"]
@@ -152,7 +153,7 @@ def observe(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401  one
             for response in reader.responses(_lines(options["input_file"])):
                 printer.put(response)
             if reader.broken and not options["silent_errors"]:
-                click.echo(f"broken lines: {reader.broken:,}", err=True)
+                _complain(reader)
     except RequestError as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
@@ -162,6 +163,18 @@ def observe(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401  one
     # Who follows ends it so; what has an end was cut short.
     if interrupted and not request.follow:
         ctx.exit(ExitCode.INTERRUPTED)
+
+
+def _complain(reader: LineReader) -> None:
+    from trireme_datapath.monitor.sources import InputError
+
+    if not reader.read:
+        msg = (
+            f"none of {reader.broken:,} lines is a record or a flow; --input-file reads JSON lines"
+            " that a collector wrote, or what observe -o json printed"
+        )
+        raise InputError(msg)
+    click.echo(f"broken lines: {reader.broken:,}", err=True)
 
 
 def _request(ctx: click.Context, options: dict[str, Any]) -> FlowsRequest:

@@ -75,6 +75,7 @@ class LineReader:
 
     Attributes:
         broken: Lines that are neither responses nor records.
+        read: Lines that are.
 
     Raises:
         RequestError: The request cannot be honoured.
@@ -87,7 +88,7 @@ class LineReader:
         except FilterError as error:
             raise RequestError(str(error)) from error
         self._request = request
-        self.broken = 0
+        self.broken = self.read = 0
         if self._keeps_last and request.number > MAX_LAST:
             raise RequestError(f"--last must be at most {MAX_LAST}, got {request.number}")
 
@@ -115,6 +116,7 @@ class LineReader:
             except ValueError:
                 self.broken += 1
                 continue
+            self.read += 1
             for response in responses:
                 if self._is_wanted(response):
                     yield response

@@ -126,6 +126,17 @@ def test_nothing_but_broken_lines(capfd: pytest.CaptureFixture[str], tmp_path: P
     assert run(capfd, "conversations", str(tmp_path / "none"))[0] == ExitCode.INPUT
 
 
+def test_nothing_but_records_of_another_kind(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(encode_json(RECORD) + b"\n")
+    code, _, said = run(capfd, "conversations", str(path))
+    assert code == ExitCode.INPUT
+    assert "1 flow logs, 0 records" in said
+    assert "none of 1 flow logs has the fields that tell conversations apart; check --from" in said
+
+
 def test_an_output_file(capfd: pytest.CaptureFixture[str], flows: str, tmp_path: Path) -> None:
     path = tmp_path / "out"
     assert run(capfd, "conversations", "-o", str(path), flows)[1] == []

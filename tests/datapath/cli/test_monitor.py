@@ -131,6 +131,16 @@ def test_what_is_wrong_with_the_input_is_said_and_the_rest_is_shown() -> None:
     assert result.stderr == "warning: line 2 is passed over: 'n' is no hexadecimal digit\n"
 
 
+def test_a_file_without_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "other"
+    path.write_text("one\ntwo\n")
+    assert main(["monitor", "--input", str(path)]) == ExitCode.INPUT
+    said = capsys.readouterr().err
+    assert f"{path} holds no message, but 2 damaged places; check --format" in said
+    path.write_text("# nothing\n")
+    assert main(["monitor", "--input", str(path)]) == ExitCode.OK
+
+
 def test_many_complaints_are_not_all_shown() -> None:
     result = run("--input", "-", "--stats", stdin=b"08\n" + b"x\n" * 100)
     lines = result.stderr.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -219,11 +220,22 @@ def test_what_is_printed_can_be_read_again(log: str, tmp_path: Path) -> None:
     assert run("--input-file", str(again), "-o", "json").stdout == first
 
 
-def test_broken_lines_are_told_of(tmp_path: Path) -> None:
+def test_broken_lines_are_told_of(log: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    broken.write_text("x\n")
+    shutil.copy(log, broken)
+    with broken.open("ab") as file:
+        file.write(b"x\n")
     assert "broken lines: 1" in run("--input-file", str(broken)).stderr
     assert run("--input-file", str(broken), "-s").stderr == ""
+
+
+def test_a_file_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    other.write_text("x\n\ny\n")
+    assert main(["observe", "--input-file", str(other)]) == ExitCode.INPUT
+    assert "none of 2 lines is a record or a flow" in capsys.readouterr().err
+    other.write_text("\n")
+    assert main(["observe", "--input-file", str(other)]) == ExitCode.OK
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
