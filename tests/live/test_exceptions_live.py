@@ -51,6 +51,7 @@ def test_refusals_and_silence_are_told(place: Place, mode: str) -> None:
         (REFUSED, "reset", "TCPSynSend", True, "server"),
         (SILENT, "expired", "TCPSynSend", True, "server"),
     ]
-    assert wait_for(lambda: exceptions(place) == expected, 10), exceptions(place)
+    # The end of the one that got no answer is seen with the next list.
+    assert wait_for(lambda: exceptions(place) == expected, 25), exceptions(place)
     agent.process.terminate()
     assert agent.wait()[0] == ExitCode.OK
