@@ -25,7 +25,7 @@ PACKAGES = (
     *("trireme_collector_syslog", "click", "msgspec", "pluggy", "structlog", "xxhash"),
 )
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("means")]
+pytestmark = [pytest.mark.live, pytest.mark.patient, pytest.mark.usefixtures("means")]
 
 COMMAND = [
     *(sys.executable, "-P", "-c"),

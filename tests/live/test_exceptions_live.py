@@ -14,7 +14,7 @@ from trireme_collector.exit_codes import ExitCode
 if TYPE_CHECKING:
     from tests.live.test_run_live import Place
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 __all__ = ["place"]
 
 REFUSED, SILENT = 8090, 8091

@@ -36,7 +36,7 @@ from trireme_datapath.kernel.rules import QueueMode, QueueRules, RuleHook
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.patient]
 
 CLIENT = {4: "192.0.2.1", 6: "2001:db8::1"}
 STRANGER = {4: "192.0.2.66", 6: "2001:db8::66"}
