@@ -184,12 +184,8 @@ class ConnectionAccount:
                 continue
             if row[7] and flow.state == FlowState.NEW:
                 flow.state = FlowState.OPEN
-            if self._is_anothers(flow):
-                continue
-            if index in told:
-                flow.account = _told_account(flow, row, now_ns)
-            else:
-                self._note(flow, row, now_ns)
+            if not self._is_anothers(flow):
+                self._note_listed(flow, row, now_ns, told=index in told)
         return revoked
 
     def adopt(self, rows: Iterable[ConnectionRow], now_ns: int) -> None:
@@ -378,11 +374,7 @@ class ConnectionAccount:
         if ruling.denied:
             return False
         if len(self._flows) < self._flows.max_flows:
-            flow = self._adopt(row, key, ruling, now_ns)
-            if told:
-                flow.account = _told_account(flow, row, now_ns)
-            else:
-                self._note(flow, row, now_ns)
+            self._note_listed(self._adopt(row, key, ruling, now_ns), row, now_ns, told=told)
         return True
 
     def _adopt(self, row: ConnectionRow, key: bytes, ruling: Ruling, now_ns: int) -> Flow:
@@ -396,6 +388,10 @@ class ConnectionAccount:
         self.counters["connections_adopted"] += 1
         return flow
 
-
-def _told_account(flow: Flow, row: ConnectionRow, now_ns: int) -> FlowAccount:
-    return FlowAccount(ruling=flow.ruling, reported=row[5:9], reported_ns=now_ns, ended=True)
+    def _note_listed(self, flow: Flow, row: ConnectionRow, now_ns: int, *, told: bool) -> None:
+        if told:
+            flow.account = FlowAccount(
+                ruling=flow.ruling, reported=row[5:9], reported_ns=now_ns, ended=True
+            )
+        else:
+            self._note(flow, row, now_ns)
